@@ -1,0 +1,121 @@
+//! Compiles the .proto sources without protoc, and turns the roles that stand on each method into a table.
+//! A method without roles is a build error: nothing is open by omission.
+
+use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
+
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, Value};
+
+const SOURCES: &[&str] = &[
+    "docker/swarmkit/v1/ca.proto",
+    "docker/swarmkit/v1/control.proto",
+    "docker/swarmkit/v1/dispatcher.proto",
+    "docker/swarmkit/v1/health.proto",
+    "docker/swarmkit/v1/logbroker.proto",
+    "docker/swarmkit/v1/objects.proto",
+    "docker/swarmkit/v1/raft.proto",
+    "docker/swarmkit/v1/resource.proto",
+    "docker/swarmkit/v1/snapshot.proto",
+    "docker/swarmkit/v1/specs.proto",
+    "docker/swarmkit/v1/types.proto",
+    "docker/swarmkit/v1/watch.proto",
+    "raftpb/raftpb.proto",
+    "skep/v1/daemon.proto",
+];
+
+/// Messages that carry secrets: their `Debug` is written by hand in `redacted.rs`.
+const SECRETS: &[&str] = &[
+    ".docker.swarmkit.v1.SecretSpec",
+    ".docker.swarmkit.v1.RootCA",
+    ".docker.swarmkit.v1.RootRotation",
+    ".docker.swarmkit.v1.JoinTokens",
+    ".docker.swarmkit.v1.EncryptionKey",
+    ".docker.swarmkit.v1.CAConfig",
+    ".docker.swarmkit.v1.GetUnlockKeyResponse",
+    ".docker.swarmkit.v1.IssueNodeCertificateRequest",
+    ".docker.swarmkit.v1.ContainerSpec.PullOptions",
+    ".skep.v1.InitResponse",
+    ".skep.v1.JoinRequest",
+    ".skep.v1.UnlockRequest",
+    ".skep.v1.GetKeysResponse",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_source_info(true).include_imports(true);
+    compiler.open_files(SOURCES)?;
+    // The encoded set keeps the extensions; the decoded one is what the generator takes.
+    let encoded = compiler.encode_file_descriptor_set();
+    fs::write(out.join("descriptor_set.bin"), &encoded)?;
+    fs::write(out.join("methods.rs"), methods_table(&encoded)?)?;
+
+    tonic_prost_build::configure()
+        .bytes(".")
+        .btree_map(".")
+        .skip_debug(SECRETS)
+        .compile_fds(prost_types_set(&encoded)?)?;
+    Ok(())
+}
+
+fn prost_types_set(
+    encoded: &[u8],
+) -> Result<tonic_prost_build::FileDescriptorSet, prost::DecodeError> {
+    tonic_prost_build::FileDescriptorSet::decode(encoded)
+}
+
+fn methods_table(encoded: &[u8]) -> Result<String, Box<dyn Error>> {
+    let pool = DescriptorPool::decode(encoded)?;
+    let option = pool
+        .get_extension_by_name("docker.protobuf.plugin.tls_authorization")
+        .ok_or("plugin.proto lacks the extension tls_authorization")?;
+    let mut rows = Vec::new();
+    for method in pool.services().flat_map(|s| s.methods().collect::<Vec<_>>()) {
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let options = method.options();
+        if !options.has_extension(&option) {
+            return Err(format!("{path} has no tls_authorization: say who may call it").into());
+        }
+        let value = options.get_extension(&option);
+        let rule = value.as_message().ok_or("tls_authorization is a message")?;
+        let insecure = rule.get_field_by_name("insecure").and_then(|v| v.as_bool()) == Some(true);
+        let roles: Vec<String> = rule
+            .get_field_by_name("roles")
+            .and_then(|v| v.as_list().map(<[Value]>::to_vec))
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|v| v.as_str().map(str::to_owned))
+            .collect();
+        if insecure == !roles.is_empty() {
+            return Err(format!("{path} must either name roles or be insecure").into());
+        }
+        rows.push((
+            path,
+            method.is_client_streaming(),
+            method.is_server_streaming(),
+            insecure,
+            roles,
+        ));
+    }
+    rows.sort();
+    let mut text = String::from("pub static METHODS: &[Method] = &[\n");
+    for (path, client_streaming, server_streaming, insecure, roles) in rows {
+        let worker = roles.iter().any(|r| r == "swarm-worker");
+        let manager = roles.iter().any(|r| r == "swarm-manager");
+        if roles.len() != usize::from(worker) + usize::from(manager) {
+            return Err(
+                format!("{path} names a role that no certificate carries: {roles:?}").into()
+            );
+        }
+        writeln!(
+            text,
+            "    Method {{ path: {path:?}, client_streaming: {client_streaming}, \
+             server_streaming: {server_streaming}, \
+             access: Access {{ insecure: {insecure}, worker: {worker}, manager: {manager} }} }},"
+        )?;
+    }
+    text.push_str("];\n");
+    Ok(text)
+}

@@ -1,0 +1,224 @@
+//! Ids: 25 characters of lower-case base 36 (map §2.1), kept inline so that a key of an index is a plain copy.
+
+use std::{fmt, str::FromStr};
+
+use rand::RngCore;
+
+/// Length of the ids that we make.
+pub const ID_LEN: usize = 25;
+/// The longest id that we take from a peer. `FIPS.` and 25 characters, the longest that SwarmKit stores, fits.
+pub const ID_MAX_LEN: usize = 31;
+
+/// A string that is no id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{id:?} is not an id: expected 1 to {ID_MAX_LEN} characters of a-z, A-Z, 0-9, '.', '-' and '_'"
+)]
+pub struct InvalidId {
+    id: String,
+}
+
+/// An id of unspecified kind: inline, `Copy`, ordered like its text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id {
+    // Zero-padded, so that comparing arrays compares the texts.
+    bytes: [u8; ID_MAX_LEN],
+    len: u8,
+}
+
+impl Id {
+    /// Smaller than every id; the start of a range.
+    pub const MIN: Id = Id { bytes: [0; ID_MAX_LEN], len: 0 };
+    /// Greater than every id; the end of a range.
+    pub const MAX: Id = Id { bytes: [0xff; ID_MAX_LEN], len: u8::MAX };
+
+    /// A new random id: 17 random bytes with the top bit set, as a number in base 36, characters 1 to 25 of it.
+    pub fn random(rng: &mut (impl RngCore + ?Sized)) -> Id {
+        let mut raw = [0u8; 17];
+        rng.fill_bytes(&mut raw);
+        raw[0] |= 0x80;
+        let text = base36(&raw);
+        let mut bytes = [0; ID_MAX_LEN];
+        bytes[..ID_LEN].copy_from_slice(&text.as_bytes()[1..=ID_LEN]);
+        Id { bytes, len: ID_LEN as u8 }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        // Ids are made of checked ASCII only; MIN and MAX are bounds and have no text.
+        std::str::from_utf8(self.bytes.get(..usize::from(self.len)).unwrap_or_default())
+            .unwrap_or_default()
+    }
+}
+
+/// A big-endian number in lower-case base 36, without padding.
+pub fn base36(big_endian: &[u8]) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut number = big_endian.to_vec();
+    let mut text = Vec::new();
+    while number.iter().any(|&b| b != 0) {
+        let mut rest = 0u32;
+        for byte in &mut number {
+            let value = (rest << 8) | u32::from(*byte);
+            *byte = (value / 36) as u8;
+            rest = value % 36;
+        }
+        text.push(DIGITS[rest as usize]);
+    }
+    if text.is_empty() {
+        text.push(b'0');
+    }
+    text.reverse();
+    text.into_iter().map(char::from).collect()
+}
+
+impl FromStr for Id {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Id, InvalidId> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+        if text.is_empty() || text.len() > ID_MAX_LEN || !text.bytes().all(allowed) {
+            let id = text.chars().take(2 * ID_MAX_LEN).collect();
+            return Err(InvalidId { id });
+        }
+        let mut bytes = [0; ID_MAX_LEN];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        Ok(Id { bytes, len: text.len() as u8 })
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+macro_rules! typed_ids {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub Id);
+
+        impl $name {
+            /// Smaller than every id; the start of a range.
+            pub const MIN: $name = $name(Id::MIN);
+            /// Greater than every id; the end of a range.
+            pub const MAX: $name = $name(Id::MAX);
+
+            /// A new random id.
+            pub fn random(rng: &mut (impl RngCore + ?Sized)) -> $name {
+                $name(Id::random(rng))
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                self.0.as_str()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<$name, InvalidId> {
+                text.parse().map($name)
+            }
+        }
+
+        impl From<Id> for $name {
+            fn from(id: Id) -> $name {
+                $name(id)
+            }
+        }
+
+        impl From<$name> for Id {
+            fn from(id: $name) -> Id {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    )*};
+}
+
+typed_ids! {
+    /// A node; the CN of its certificate.
+    NodeId,
+    /// A service.
+    ServiceId,
+    /// A task.
+    TaskId,
+    /// A network.
+    NetworkId,
+    /// A cluster; the O of its certificates.
+    ClusterId,
+    /// A secret.
+    SecretId,
+    /// A config.
+    ConfigId,
+    /// A resource.
+    ResourceId,
+    /// An extension.
+    ExtensionId,
+    /// A volume.
+    VolumeId,
+    /// A session of a node with the dispatcher.
+    SessionId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_id_is_25_characters_of_lower_case_base_36() {
+        let mut rng = rand::rng();
+        for _ in 0..1000 {
+            let id = Id::random(&mut rng);
+            assert_eq!(id.as_str().len(), ID_LEN);
+            assert!(id.as_str().bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()));
+            assert_eq!(id.as_str().parse(), Ok(id));
+        }
+    }
+
+    #[test]
+    fn ids_sort_as_their_texts_do() {
+        let ids = ["a", "ab", "b", "FIPS.a", "0"].map(|t| t.parse::<Id>().unwrap());
+        for a in ids {
+            for b in ids {
+                assert_eq!(a.cmp(&b), a.as_str().cmp(b.as_str()));
+                assert!(Id::MIN < a && a < Id::MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_id_is_refused() {
+        for text in ["", "a b", "ä", "a/b", "a\0", &"x".repeat(ID_MAX_LEN + 1)] {
+            assert!(text.parse::<Id>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn base_36_is_what_a_big_integer_would_print() {
+        assert_eq!(base36(&[]), "0");
+        assert_eq!(base36(&[0, 0]), "0");
+        assert_eq!(base36(&[35]), "z");
+        assert_eq!(base36(&[1, 0]), "74");
+        assert_eq!(base36(&[0xff; 4]), "1z141z3");
+    }
+}

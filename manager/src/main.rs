@@ -1,3 +1,5 @@
+//! `skepd`: the manager daemon.
+
 #![forbid(unsafe_code)]
 
 fn main() {}

@@ -1,0 +1,1 @@
+//! The Watch service: a live stream of what the store commits.

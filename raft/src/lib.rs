@@ -3,21 +3,34 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod config;
+mod errors;
 mod keyring;
 mod log_store;
 mod membership;
+mod node;
 mod state_machine;
+mod status;
+mod timing;
 mod transport;
 mod types;
 
+pub use config::{Config, PROPOSAL_BYTES_MAX, Start};
+pub use errors::{
+    Joined, MembershipError, ReadError, RotateError, StartError, StepError, StopReason,
+    TransferError,
+};
 pub use keyring::{DataKey, KeyId, Keyring};
 pub use log_store::{
     Batch, Entry, EntryKind, HardState, Identity, LogStore, Recovered, Sizes, Snapshot,
     SnapshotMeta, StorageError,
 };
 pub use membership::{Member, Membership, MembershipRuleError};
+pub use node::{NodeHandle, start};
 pub use state_machine::{
     ApplyError, Committed, Refusal, RestoreError, SnapshotError, SnapshotWriter, StateMachine,
 };
+pub use status::{PeerProgress, PeerState, PeerStatus, Role, Status};
+pub use timing::Timing;
 pub use transport::{ProbeError, Transport};
 pub use types::{Epoch, RaftId, Ticket};

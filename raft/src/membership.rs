@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 
-use crate::RaftId;
+use crate::{MembershipError, RaftId, Status};
 
 /// A member of the group. Its encoding (fields 1 to 3) is the context of a conf change, as SwarmKit's `RaftMember`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -144,4 +144,23 @@ impl Membership {
     pub fn removed(&self) -> impl ExactSizeIterator<Item = RaftId> {
         self.removed.iter().copied()
     }
+}
+
+/// SwarmKit's rule for removing a member: this one and the reachable ones among those that would remain must be a
+/// majority of what the rule takes for the group afterwards. So the last member can never be removed.
+pub(crate) fn check_removal(status: &Status, raft_id: RaftId) -> Result<(), MembershipError> {
+    let members = &status.members;
+    if members.get(raft_id).is_none() {
+        return Err(MembershipError::Unknown(raft_id));
+    }
+    let reachable = members
+        .members()
+        .filter(|member| member.raft_id != raft_id && status.reachable(member.raft_id))
+        .count();
+    let needed = (members.len() - 1) / 2 + 1;
+    if reachable < needed {
+        let remaining = members.len() - 1;
+        return Err(MembershipError::QuorumLoss { reachable, remaining, needed });
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Names one member of a raft group for ever: random, 63 bits, never zero, never used again once removed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RaftId(pub u64);
 
 impl fmt::Display for RaftId {

@@ -1,0 +1,24 @@
+//! What reaches the node's task from its handles.
+
+use tokio::sync::oneshot;
+
+use crate::{Joined, Keyring, MembershipError, RaftId, ReadError, RotateError, TransferError};
+
+/// Asked through a handle; an unanswered reply means that the node has ended.
+pub enum Command {
+    Read { reply: oneshot::Sender<Result<u64, ReadError>> },
+    Join { node_id: String, addr: String, reply: oneshot::Sender<Result<Joined, MembershipError>> },
+    Remove { raft_id: RaftId, reply: oneshot::Sender<Result<(), MembershipError>> },
+    Transfer { to: Option<RaftId>, reply: oneshot::Sender<Result<RaftId, TransferError>> },
+    Rotate { keys: Keyring, reply: oneshot::Sender<Result<(), RotateError>> },
+    Stop { hand_over: bool },
+}
+
+/// What the transport says about its messages.
+#[derive(Clone, Copy, Debug)]
+pub enum Report {
+    Unreachable(RaftId),
+    Reachable(RaftId),
+    Snapshot { to: RaftId, delivered: bool },
+    Removed,
+}

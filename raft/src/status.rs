@@ -1,0 +1,100 @@
+//! What a node knows of itself and its peers, as values for people and metrics.
+
+use std::sync::Arc;
+
+use crate::{Epoch, Membership, RaftId, Sizes};
+
+/// Raft's roles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Follows a leader, or waits for one.
+    #[default]
+    Follower,
+    /// Asks whether it could win an election.
+    PreCandidate,
+    /// Asks for votes.
+    Candidate,
+    /// Leads. It acts as leader only once [`Status::epoch`] is set.
+    Leader,
+}
+
+/// How a leader replicates to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PeerState {
+    /// Looks for where their logs agree; one message at a time.
+    Probe,
+    /// Streams entries.
+    Replicate,
+    /// Waits for a snapshot to arrive.
+    Snapshot,
+}
+
+/// What is known of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The peer.
+    pub raft_id: RaftId,
+    /// The last message to it got through, or one came from it lately.
+    pub reachable: bool,
+    /// How long it has been reachable without a break, in ticks; 0 when it is not.
+    pub reachable_ticks: u64,
+    /// How far the leader replicates to it; only on the leader.
+    pub progress: Option<PeerProgress>,
+}
+
+/// A leader's view of a peer's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerProgress {
+    /// Known to be the same up to here.
+    pub matched: u64,
+    /// The next entry to send.
+    pub next: u64,
+    /// How it is being sent.
+    pub state: PeerState,
+}
+
+/// A node at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// This member.
+    pub own: RaftId,
+    /// Its role.
+    pub role: Role,
+    /// Its term.
+    pub term: u64,
+    /// The leader it knows of.
+    pub leader: Option<RaftId>,
+    /// Set while this member leads and has applied everything up to its election: it may act as leader.
+    pub epoch: Option<Epoch>,
+    /// The first entry in the log.
+    pub first_index: u64,
+    /// The last entry in the log.
+    pub last_index: u64,
+    /// The last entry that is durable here.
+    pub persisted_index: u64,
+    /// The last entry known to be committed.
+    pub commit_index: u64,
+    /// The last entry applied here.
+    pub applied_index: u64,
+    /// What the newest snapshot includes.
+    pub snapshot_index: u64,
+    /// Who is in the group.
+    pub members: Arc<Membership>,
+    /// Every other member, in order of raft id.
+    pub peers: Vec<PeerStatus>,
+    /// What it takes on disk.
+    pub sizes: Sizes,
+}
+
+impl Status {
+    /// Whether this member may act as leader: it leads and is caught up.
+    pub fn leads(&self) -> bool {
+        self.epoch.is_some()
+    }
+
+    /// Whether a member can be reached, as far as this node knows; itself always.
+    pub fn reachable(&self, raft_id: RaftId) -> bool {
+        raft_id == self.own
+            || self.peers.iter().any(|peer| peer.raft_id == raft_id && peer.reachable)
+    }
+}

@@ -4,11 +4,12 @@
 //! gave out its work. Every call returns only once its effect is durable. Any error is final: the node stops, because
 //! after a failed write or fsync nobody can say what is on the disk.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use bytes::Bytes;
 
-use crate::{Keyring, Member, RaftId};
+use crate::{KeyId, Keyring, Member, RaftId};
 
 /// What an entry of the log holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -136,12 +137,14 @@ pub enum StorageError {
         detail: String,
     },
     /// A record was sealed with a key that the ring does not hold.
-    #[error("{what} is sealed with key {key}, which is not among the keys given")]
+    #[error(
+        "{what} is sealed with key {key}, which is not among the keys given; give the key that was in use when it was written"
+    )]
     UnknownKey {
         /// The object.
         what: String,
-        /// The key's id.
-        key: u32,
+        /// The key.
+        key: KeyId,
     },
     /// The state folder was written by another version.
     #[error(
@@ -156,9 +159,9 @@ pub enum StorageError {
         supported: u32,
     },
     /// Another process has it open.
-    #[error("{what} is in use by another process")]
+    #[error("cannot {what}: another process uses the folder")]
     InUse {
-        /// The file.
+        /// What was tried, on which file.
         what: String,
     },
     /// A call that the trait's rules do not allow: a fault of the caller.
@@ -180,18 +183,25 @@ pub trait LogStore: Send + 'static {
     /// Makes a batch durable, atomically and with one fsync of the log.
     fn append(&mut self, batch: &Batch) -> Result<(), StorageError>;
 
-    /// Stores a snapshot that this member took of itself, in place of the older one. The log stays as it is.
+    /// Stores a snapshot that this member took of itself, in place of the older one. The log stays as it is. One that is not
+    /// newer than the stored one is ignored: a leader's may have come in between.
     fn save_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StorageError>;
 
-    /// Reads the newest snapshot back, to send it to a follower.
+    /// Reads the newest snapshot back, to send it to a follower. The one call whose error is not final: nothing was written,
+    /// and a new snapshot can take the place of one that has rotted.
     fn read_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError>;
 
     /// Drops the entries up to and including `through`, which is never beyond the newest snapshot's index.
     fn compact(&mut self, through: u64) -> Result<(), StorageError>;
 
-    /// Changes the keys. When it returns, everything new is sealed with the ring's current key **and nothing on disk
-    /// needs any other**: what was sealed earlier has been sealed again. The log is bounded, so this is too.
+    /// Changes the keys: when it returns, everything new is sealed with the ring's current key. Entries and snapshots that are
+    /// there stay as they are (rewriting a large snapshot would hold the log up), so the ring must still hold every key of
+    /// [`keys_in_use`](Self::keys_in_use), else [`StorageError::UnknownKey`] and nothing has changed.
     fn rotate(&mut self, keys: Keyring) -> Result<(), StorageError>;
+
+    /// The keys that something on disk is sealed with. Once a snapshot was saved and the log was compacted after
+    /// [`rotate`](Self::rotate), only the current one is left, and the others may be thrown away.
+    fn keys_in_use(&self) -> BTreeSet<KeyId>;
 
     /// What it takes on disk; cheap, an estimate will do.
     fn sizes(&self) -> Sizes;

@@ -1,0 +1,437 @@
+//! Templates in the hostname, the environment and the mounts of a container.
+//!
+//! Agents expand them with Go's `text/template`. This reads the same language: what Go reads is accepted, and what can
+//! never be expanded (a syntax error, a function or variable that does not exist, a field that the context does not
+//! have) is refused before a task fails on it. Nothing is evaluated, so a template that fails on its values alone passes.
+
+use super::template_lexer::{Token, tokens};
+use super::{Checked, Invalid};
+
+/// How deep parentheses and blocks may nest: far beyond use, far below the stack.
+const DEPTH_MAX: usize = 100;
+/// How many variables one template may have: each use is looked up among all.
+const VARIABLES_MAX: usize = 1000;
+
+/// Functions of the language itself and the one that agents add.
+const FUNCTIONS: &[&str] = &[
+    "and", "call", "eq", "ge", "gt", "html", "index", "join", "js", "le", "len", "lt", "ne", "not",
+    "or", "print", "printf", "println", "slice", "urlquery",
+];
+/// The fields that the context has; a name that ends with `*` is a map, which may have any key.
+const CONTEXT: &[&str] = &[
+    "Service.ID",
+    "Service.Name",
+    "Service.Labels*",
+    "Node.ID",
+    "Node.Hostname",
+    "Node.Platform.Architecture",
+    "Node.Platform.OS",
+    "Task.ID",
+    "Task.Name",
+    "Task.Slot",
+];
+
+/// A template in a container's spec.
+pub(super) fn expandable(template: &str, what: &str) -> Checked {
+    if !template.contains("{{") {
+        return Ok(());
+    }
+    parse(template).map_err(|fault| Invalid::Argument(format!("{what} is not a template: {fault}")))
+}
+
+fn parse(template: &str) -> Result<(), String> {
+    let tokens = tokens(template)?;
+    let mut parser =
+        Parser { tokens: &tokens, at: 0, variables: vec!["$".into()], blocks: Vec::new() };
+    while parser.at < tokens.len() {
+        parser.action()?;
+    }
+    match parser.blocks.last() {
+        Some(block) => Err(format!("{} has no end", block.keyword)),
+        None => Ok(()),
+    }
+}
+
+/// An open `if`, `range`, `with`, `define` or `block`.
+struct Block {
+    keyword: String,
+    /// How many variables were known before it.
+    variables: usize,
+    /// It had its plain `else`.
+    finished_else: bool,
+}
+
+struct Parser<'a> {
+    tokens: &'a [Token],
+    at: usize,
+    variables: Vec<String>,
+    blocks: Vec<Block>,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.at)
+    }
+
+    fn skip_space(&mut self) {
+        while self.peek() == Some(&Token::Space) {
+            self.at += 1;
+        }
+    }
+
+    fn take(&mut self, token: &Token) -> bool {
+        let found = self.peek() == Some(token);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, token: &Token, fault: &str) -> Result<(), String> {
+        self.skip_space();
+        if self.take(token) { Ok(()) } else { Err(fault.into()) }
+    }
+
+    fn action(&mut self) -> Result<(), String> {
+        self.expect(&Token::Open, "unexpected text in an action")?;
+        self.skip_space();
+        let keyword = match self.peek() {
+            Some(Token::Word(word)) => word.clone(),
+            _ => String::new(),
+        };
+        match keyword.as_str() {
+            "if" | "range" | "with" => self.open(&keyword, true)?,
+            "define" => {
+                self.name()?;
+                if !self.blocks.is_empty() {
+                    return Err("define inside of a block".into());
+                }
+                self.open("define", false)?;
+            }
+            "block" => {
+                self.name()?;
+                self.pipeline("block")?;
+                self.open("block", false)?;
+            }
+            "template" => {
+                self.name()?;
+                if self.peek() != Some(&Token::Close) {
+                    self.pipeline("template")?;
+                }
+            }
+            "else" => self.otherwise()?,
+            "end" => {
+                self.at += 1;
+                let block = self.blocks.pop().ok_or("end without a block")?;
+                self.variables.truncate(block.variables);
+            }
+            "break" | "continue" => {
+                if !self.blocks.iter().any(|block| block.keyword == "range") {
+                    return Err(format!("{keyword} outside of range"));
+                }
+                self.at += 1;
+            }
+            _ => self.pipeline("")?,
+        }
+        self.expect(&Token::Close, "unexpected operand in an action")
+    }
+
+    fn open(&mut self, keyword: &str, with_pipeline: bool) -> Result<(), String> {
+        if self.blocks.len() == DEPTH_MAX {
+            return Err(format!("more than {DEPTH_MAX} nested blocks"));
+        }
+        let variables = self.variables.len();
+        if with_pipeline {
+            self.at += 1;
+            self.pipeline(keyword)?;
+        }
+        self.blocks.push(Block { keyword: keyword.into(), variables, finished_else: false });
+        Ok(())
+    }
+
+    fn otherwise(&mut self) -> Result<(), String> {
+        self.at += 1;
+        self.skip_space();
+        let block = self.blocks.last_mut().ok_or("else without a block")?;
+        if block.finished_else || !matches!(block.keyword.as_str(), "if" | "with" | "range") {
+            return Err("unexpected else".into());
+        }
+        let variables = block.variables;
+        let keyword = block.keyword.clone();
+        let again = Token::Word(keyword.clone());
+        if keyword != "range" && self.peek() == Some(&again) {
+            self.at += 1;
+            return self.pipeline(&keyword);
+        }
+        if let Some(block) = self.blocks.last_mut() {
+            block.finished_else = true;
+        }
+        self.variables.truncate(variables);
+        Ok(())
+    }
+
+    /// The keyword and the quoted name after it.
+    fn name(&mut self) -> Result<(), String> {
+        self.at += 1;
+        self.expect(&Token::Literal, "expected a quoted name")?;
+        self.skip_space();
+        Ok(())
+    }
+
+    /// `[$x [, $y] := ] command | command …`; `keyword` names what it belongs to.
+    fn pipeline(&mut self, keyword: &str) -> Result<(), String> {
+        self.skip_space();
+        let declared = self.declaration(keyword)?;
+        self.piped(0)?;
+        self.variables.extend(declared);
+        if self.variables.len() > VARIABLES_MAX {
+            return Err(format!("more than {VARIABLES_MAX} variables"));
+        }
+        Ok(())
+    }
+
+    fn declaration(&mut self, keyword: &str) -> Result<Vec<String>, String> {
+        let start = self.at;
+        let mut names = Vec::new();
+        while let Some(Token::Variable(name)) = self.peek() {
+            names.push(name.clone());
+            self.at += 1;
+            self.skip_space();
+            let more = keyword == "range" && names.len() == 1 && self.take(&Token::Punct(","));
+            self.skip_space();
+            if !more {
+                break;
+            }
+        }
+        if !names.is_empty() && self.take(&Token::Punct(":=")) {
+            return Ok(names);
+        }
+        if !names.is_empty() && self.take(&Token::Punct("=")) {
+            return names
+                .iter()
+                .try_for_each(|name| self.known_variable(name))
+                .map(|()| Vec::new());
+        }
+        self.at = start;
+        Ok(Vec::new())
+    }
+
+    fn known_variable(&self, name: &String) -> Result<(), String> {
+        if self.variables.contains(name) {
+            Ok(())
+        } else {
+            Err(format!("undefined variable {}", super::shown(name)))
+        }
+    }
+
+    fn piped(&mut self, depth: usize) -> Result<(), String> {
+        if depth > DEPTH_MAX {
+            return Err(format!("more than {DEPTH_MAX} nested parentheses"));
+        }
+        let mut first = true;
+        loop {
+            self.skip_space();
+            let mut operands = 0;
+            let mut constant = false;
+            loop {
+                let space = self.peek() == Some(&Token::Space);
+                self.skip_space();
+                if matches!(self.peek(), None | Some(Token::Close | Token::Punct("|" | ")"))) {
+                    break;
+                }
+                if operands > 0 && !space {
+                    return Err("two operands without a space between them".into());
+                }
+                let literal = self.operand(depth)?;
+                constant |= operands == 0 && literal;
+                operands += 1;
+            }
+            if operands == 0 {
+                return Err("missing value for command".into());
+            }
+            if constant && (operands > 1 || !first) {
+                return Err("can't give argument to a constant".into());
+            }
+            if !self.take(&Token::Punct("|")) {
+                return Ok(());
+            }
+            first = false;
+        }
+    }
+
+    /// One operand with the fields that follow it; says whether it is a constant.
+    fn operand(&mut self, depth: usize) -> Result<bool, String> {
+        let token = self.peek().cloned();
+        self.at += 1;
+        let mut literal = false;
+        match token {
+            Some(Token::Field(first)) => {
+                let path = self.fields(first);
+                return self.known_field(&path).map(|()| false);
+            }
+            Some(Token::Dot) => return Ok(false),
+            Some(Token::Variable(name)) => {
+                self.known_variable(&name)?;
+                if let (true, Some(Token::Field(first))) = (name == "$", self.peek().cloned()) {
+                    self.at += 1;
+                    let path = self.fields(first);
+                    return in_context(&path).map(|()| false);
+                }
+            }
+            Some(Token::Literal) => literal = true,
+            Some(Token::Word(word)) if matches!(word.as_str(), "true" | "false" | "nil") => {
+                literal = true
+            }
+            Some(Token::Word(word)) => {
+                if !FUNCTIONS.contains(&word.as_str()) {
+                    return Err(format!("function {} not defined", super::shown(&word)));
+                }
+            }
+            Some(Token::Punct("(")) => {
+                self.piped(depth + 1)?;
+                self.expect(&Token::Punct(")"), "unclosed left paren")?;
+            }
+            _ => return Err("unexpected token in an action".into()),
+        }
+        while let Some(Token::Field(_)) = self.peek() {
+            if literal {
+                return Err("a constant has no fields".into());
+            }
+            self.at += 1;
+        }
+        Ok(literal)
+    }
+
+    fn fields(&mut self, first: String) -> Vec<String> {
+        let mut path = vec![first];
+        while let Some(Token::Field(name)) = self.peek() {
+            path.push(name.clone());
+            self.at += 1;
+        }
+        path
+    }
+
+    /// Inside of a block a field may never be evaluated, and the dot may be something else than the context.
+    fn known_field(&self, path: &[String]) -> Result<(), String> {
+        if self.blocks.is_empty() { in_context(path) } else { Ok(()) }
+    }
+}
+
+fn in_context(path: &[String]) -> Result<(), String> {
+    let joined = path.join(".");
+    let known = CONTEXT.iter().any(|field| match field.strip_suffix('*') {
+        Some(map) => {
+            joined == map
+                || joined.strip_prefix(map).is_some_and(|key| key.matches('.').count() == 1)
+        }
+        None => {
+            *field == joined
+                || field.strip_prefix(&joined).is_some_and(|rest| rest.starts_with('.'))
+        }
+    });
+    if known {
+        Ok(())
+    } else {
+        Err(format!("there is no field {}", super::shown(&format!(".{joined}"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::says;
+    use super::*;
+
+    #[test]
+    fn what_go_reads_is_accepted() {
+        for template in [
+            "plain",
+            "}} plain",
+            "{{.Service.ID}}-{{ .Service.Name }}.{{.Task.Slot}}",
+            "{{.Service.Labels.zone}}",
+            "{{index .Service.Labels \"a.b\"}}",
+            "{{.Node.Platform.OS}}/{{.Node.Platform.Architecture}}@{{.Node.Hostname}}",
+            "{{- .Task.Name -}}",
+            "{{/* a comment */}}{{- /* another */ -}}",
+            "{{if eq .Task.Slot \"1\"}}first{{else if .Task.ID}}x{{else}}rest{{end}}",
+            "{{with .Service.Labels}}{{.zone}}{{end}}",
+            "{{range $k, $v := .Service.Labels}}{{$k}}={{$v}}{{break}}{{else}}none{{end}}",
+            "{{$x := .Node.ID}}{{$x = \"y\"}}{{$x | printf \"%q\"}}",
+            "{{join \"a\" `b`}} {{print 1 -2.5e+3 0x1F 'c' true nil}}",
+            "{{(index .Service.Labels \"x\").y}}",
+            "{{define \"t\"}}{{.}}{{end}}{{template \"t\" .}}{{template \"t\"}}",
+            "{{block \"b\" .}}x{{end}}",
+            "{{.Service}} {{$.Service.Name}} {{.}}",
+            "{{if false}}{{.Nothing}}{{end}}",
+            "{{printf \"%s }} {{\" .Task.ID}}",
+            "{{ . | print }}",
+        ] {
+            assert_eq!(says(expandable(template, "it")), "ok", "{template}");
+        }
+    }
+
+    #[test]
+    fn what_can_never_be_expanded_is_refused() {
+        for (template, fault) in [
+            ("{{", "unclosed action"),
+            ("{{.Service.ID", "unclosed action"),
+            ("{{}}", "missing value for command"),
+            ("{{.Service.ID |}}", "missing value for command"),
+            ("{{| print}}", "missing value for command"),
+            ("{{.Foo}}", "there is no field \".Foo\""),
+            ("{{.Service.Nope}}", "there is no field \".Service.Nope\""),
+            ("{{.Service.Name.X}}", "there is no field \".Service.Name.X\""),
+            ("{{.Service.Labels.a.b}}", "there is no field \".Service.Labels.a.b\""),
+            ("{{$.Foo}}", "there is no field \".Foo\""),
+            ("{{foo}}", "function \"foo\" not defined"),
+            ("{{env \"X\"}}", "function \"env\" not defined"),
+            ("{{$x}}", "undefined variable \"$x\""),
+            ("{{if .Task.ID}}", "if has no end"),
+            ("{{end}}", "end without a block"),
+            ("{{else}}", "else without a block"),
+            ("{{if .}}{{else}}{{else}}{{end}}", "unexpected else"),
+            ("{{if}}{{end}}", "missing value for command"),
+            ("{{with $x := .}}{{end}}{{$x}}", "undefined variable \"$x\""),
+            ("{{print (1}}", "unclosed left paren"),
+            ("{{print 1)}}", "unexpected operand in an action"),
+            ("{{\"abc}}", "unterminated quoted string"),
+            ("{{`abc}}", "unterminated raw quoted string"),
+            ("{{'a}}", "unterminated character constant"),
+            ("{{/* x }}", "unclosed comment"),
+            ("{{/* x */ .}}", "comment ends before closing delimiter"),
+            ("{{&}}", "unexpected character in an action"),
+            ("{{1 2}}", "can't give argument to a constant"),
+            ("{{. | 1}}", "can't give argument to a constant"),
+            ("{{\"a\"\"b\"}}", "two operands without a space between them"),
+            ("{{break}}", "break outside of range"),
+            ("{{template x}}", "expected a quoted name"),
+            ("{{print +}}", "bad number syntax"),
+        ] {
+            assert_eq!(
+                says(expandable(template, "it")),
+                format!("it is not a template: {fault}"),
+                "{template}"
+            );
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let deep = format!("{{{{{}.{}}}}}", "(".repeat(100_000), ")".repeat(100_000));
+        assert_eq!(
+            says(expandable(&deep, "it")),
+            "it is not a template: more than 100 nested parentheses"
+        );
+        let blocks = "{{if .}}".repeat(10_000);
+        assert_eq!(
+            says(expandable(&blocks, "it")),
+            "it is not a template: more than 100 nested blocks"
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(
+            template in "(\\{\\{|\\}\\}|[ .$|():=,\"'`a-z0-9é-]|if|end|else|range|\\n|/\\*|\\*/){0,40}"
+        ) {
+            let _ = expandable(&template, "it");
+        }
+    }
+}

@@ -21,6 +21,7 @@ const SOURCES: &[&str] = &[
     "docker/swarmkit/v1/watch.proto",
     "raftpb/raftpb.proto",
     "skep/v1/daemon.proto",
+    "skep/v1/raft_stream.proto",
 ];
 
 /// Messages that carry secrets: their `Debug` is written by hand in `redacted.rs`.

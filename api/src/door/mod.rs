@@ -1,0 +1,168 @@
+//! The door: every request passes here on its way to a service, on both listeners.
+//!
+//! In this order: is there such a method on this listener; who is calling; may they; does the call belong to the
+//! leader, and if that is somebody else, pass it on. The listener puts the [`Caller`] of the connection into the
+//! request's extensions; the door replaces it by the effective one, which is what services read. Metadata about
+//! forwarding never reaches a service.
+
+mod authorize;
+mod await_leader;
+mod forward;
+mod passed_on;
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::{FutureExt as _, future::BoxFuture};
+use http::{Request, Response};
+use tokio::time::Instant;
+use tonic::{Status, body::Body};
+use tower::{Service, ServiceExt as _};
+
+use crate::{
+    caller::{Caller, CallerKind},
+    deadline,
+    identity::{Blacklist, IdentitySource, OwnIdentity},
+    leader::{Leader, LeaderRoute},
+    metadata,
+    pool::ChannelPool,
+    routes::{self, Exposure, Listener, Route},
+};
+pub use authorize::{Denied, authorize};
+pub use await_leader::NO_LEADER;
+pub use forward::{MAX_UNARY_BYTES, PATIENCE};
+
+/// What the door has to know of the rest of the manager.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// This node's own identity.
+    pub identity: Arc<dyn IdentitySource>,
+    /// The removed nodes.
+    pub blacklist: Arc<dyn Blacklist>,
+    /// The leader.
+    pub leader: Arc<dyn LeaderRoute>,
+    /// Connections to other managers.
+    pub pool: ChannelPool,
+}
+
+/// The door in front of the services `S` of one listener. Cheap to clone; always ready.
+#[derive(Clone)]
+pub struct Door<S> {
+    listener: Listener,
+    around: Arc<Surroundings>,
+    services: S,
+}
+
+impl<S> Door<S> {
+    /// The door of the remote listener.
+    pub fn remote(around: Surroundings, services: S) -> Self {
+        Self { listener: Listener::Remote, around: Arc::new(around), services }
+    }
+
+    /// The door of the control socket: whoever may open the socket speaks as this node.
+    pub fn local(around: Surroundings, services: S) -> Self {
+        Self { listener: Listener::Local, around: Arc::new(around), services }
+    }
+
+    /// Decides about a request and leaves the effective caller in its extensions.
+    fn admit(&self, request: &mut Request<Body>) -> Result<&'static Route, Status> {
+        let path = request.uri().path();
+        let route = routes::route(path)
+            .filter(|route| route.on(self.listener) != Exposure::Absent)
+            .ok_or_else(|| Status::unimplemented(format!("unknown method {path}")))?;
+        let own = self.around.identity.identity();
+        let caller = match self.listener {
+            Listener::Local => own_caller(own.as_deref()),
+            Listener::Remote => {
+                let peer = request
+                    .extensions_mut()
+                    .remove::<Caller>()
+                    .ok_or_else(|| Status::internal("the listener did not say who is calling"))?;
+                let own = own.ok_or_else(|| {
+                    Status::unavailable("this node has no certificate yet; try again later")
+                })?;
+                let claim = metadata::claim(request.headers());
+                let access = route.method.access;
+                authorize(access, &peer, claim, &own, &*self.around.blacklist).inspect_err(
+                    |denied| {
+                        tracing::debug!(
+                            method = route.method.path,
+                            node = &*peer.node_id,
+                            from = &*peer.remote_addr,
+                            "call refused: {denied}"
+                        );
+                    },
+                )?
+            }
+        };
+        metadata::strip(request.headers_mut());
+        request.extensions_mut().insert(caller);
+        Ok(route)
+    }
+}
+
+/// The caller that a request on the control socket counts as. Without a certificate it has no name yet.
+fn own_caller(own: Option<&OwnIdentity>) -> Caller {
+    let Some(own) = own else {
+        return Caller { kind: CallerKind::Local, ..Caller::anonymous("127.0.0.1:0") };
+    };
+    Caller {
+        node_id: own.node_id.clone(),
+        cluster_id: own.cluster_id.clone(),
+        units: own.units.clone(),
+        remote_addr: own.addr.clone(),
+        kind: CallerKind::Local,
+    }
+}
+
+impl<S> Service<Request<Body>> for Door<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let route = match self.admit(&mut request) {
+            Ok(route) => route,
+            Err(status) => return std::future::ready(Ok(status.into_http())).boxed(),
+        };
+        let services = self.services.clone();
+        let here = route.on(self.listener) == Exposure::Here
+            || self.around.leader.leader() == Leader::Local;
+        if here {
+            serve(services, request).boxed()
+        } else {
+            forward::forward(self.around.clone(), route, request, services).map(Ok).boxed()
+        }
+    }
+}
+
+/// Lets a service of this manager answer, within the caller's deadline.
+async fn serve<S>(services: S, request: Request<Body>) -> Result<Response<Body>, Infallible>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let deadline = deadline::deadline(request.headers(), Instant::now());
+    let answer = services.oneshot(request);
+    let Some(deadline) = deadline else { return answer.await };
+    match tokio::time::timeout_at(deadline, answer).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            Ok(Status::deadline_exceeded("the caller's deadline passed before there was an answer")
+                .into_http())
+        }
+    }
+}

@@ -288,14 +288,16 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_of_a_request_can_be_flipped_unnoticed() {
-        let csr = NodeKey::generate().unwrap().request().unwrap();
+    fn no_flipped_byte_of_a_request_gets_another_key_certified() {
+        let key = NodeKey::generate().unwrap();
+        let csr = key.request().unwrap();
         let block = &PemBlock::decode_all(csr.pem()).unwrap()[0];
         for at in 0..block.contents.len() {
             let mut der = block.contents.to_vec();
             der[at] ^= 1;
             let csr = Csr::from_pem(PemBlock::new(CSR_LABEL, der).encode().to_vec().into());
-            assert!(csr.public_key().is_err(), "byte {at}");
+            // The name of the signature's algorithm is not signed itself, and may be mended by the parser.
+            assert!(csr.public_key().is_err() || csr.public_key().unwrap() == key.public_key());
         }
     }
 

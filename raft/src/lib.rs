@@ -11,6 +11,7 @@ mod membership;
 mod node;
 mod state_machine;
 mod status;
+pub mod storage;
 mod timing;
 mod transport;
 mod types;

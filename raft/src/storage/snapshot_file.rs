@@ -1,0 +1,179 @@
+//! Snapshot files: written aside, synced, renamed, the folder synced; sealed chunk by chunk.
+//!
+//! A file is a sequence of `length (4, little-endian) ‖ sealed chunk`. The first chunk is the header, the others are the data
+//! in pieces of [`CHUNK_BYTES`]; each is bound to the snapshot's index and term, to its number, and to whether it is
+//! the last, so that a file that is cut, extended, renamed or put together from two does not open.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::{KeyId, Snapshot, StorageError};
+
+use super::disk::{ASIDE_SUFFIX, Disk, DiskFile};
+use super::layout::{io_error, snapshot_name};
+use super::records::{SnapshotHeader, SnapshotRecord};
+use super::seal::{OVERHEAD_BYTES, OpenError, Sealer, Slot};
+
+/// Data per chunk: large enough that sealing is not felt, small enough that a big snapshot needs little besides itself.
+const CHUNK_BYTES: usize = 1 << 20;
+/// A header holds some ids; more than this is none.
+const HEADER_BYTES_MAX: usize = 1 << 20;
+/// A stored length beyond this is taken for damage before memory is set aside for it.
+const DATA_BYTES_MAX: u64 = 16 << 30;
+
+/// What to do about a damaged snapshot.
+const ADVICE: &str = "move the file away and start again if an older snapshot and the log can replace it; otherwise \
+     remove this manager from the group, delete its folder and join again";
+
+/// Writes a snapshot durably. It counts only once the log lists the record that this returns.
+pub fn write(
+    disk: &dyn Disk,
+    sealer: &Sealer,
+    snapshot: &Snapshot,
+) -> Result<SnapshotRecord, StorageError> {
+    let meta = &snapshot.meta;
+    let name = snapshot_name(meta.index, meta.term);
+    let aside = format!("{name}{ASIDE_SUFFIX}");
+    let failed = || io_error(format!("write {}", disk.describe(&name)));
+    let file = disk.create(&aside).map_err(failed())?;
+    let mut offset = 0;
+    let header = SnapshotHeader::new(meta, snapshot.data.len() as u64).encode_to_vec();
+    let chunks = snapshot.data.chunks(CHUNK_BYTES);
+    let count = chunks.len() as u64;
+    let pieces = std::iter::once(header).chain(chunks.map(<[u8]>::to_vec));
+    for (number, piece) in (0..).zip(pieces) {
+        let slot = chunk_slot(meta.index, meta.term, number, count);
+        let sealed = sealer.seal(slot, piece);
+        let mut framed = (sealed.len() as u32).to_le_bytes().to_vec();
+        framed.extend_from_slice(&sealed);
+        file.write_at(offset, &framed).map_err(failed())?;
+        offset += framed.len() as u64;
+    }
+    file.sync().map_err(failed())?;
+    disk.rename(&aside, &name).map_err(failed())?;
+    disk.sync_dir().map_err(failed())?;
+    Ok(SnapshotRecord {
+        index: meta.index,
+        term: meta.term,
+        key: sealer.current().0,
+        file_bytes: offset,
+    })
+}
+
+/// Reads a snapshot that the log lists.
+pub fn read(
+    disk: &dyn Disk,
+    sealer: &Sealer,
+    record: &SnapshotRecord,
+) -> Result<Snapshot, StorageError> {
+    let name = snapshot_name(record.index, record.term);
+    let path = disk.describe(&name);
+    let file = disk.open(&name).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => damaged(&path, "the file is missing"),
+        _ => io_error(format!("open {path}"))(error),
+    })?;
+    let mut reader =
+        Reader { file: &*file, path: &path, offset: 0, sealer, record, data_chunks: 0 };
+    if reader.len()? != record.file_bytes {
+        return Err(damaged(&path, "it is not as long as it was written"));
+    }
+    let (header, last) = reader.header()?;
+    if header.data_bytes > DATA_BYTES_MAX {
+        return Err(damaged(&path, "its header gives an impossible size"));
+    }
+    reader.data_chunks = header.data_bytes.div_ceil(CHUNK_BYTES as u64);
+    if last != (reader.data_chunks == 0) {
+        return Err(damaged(&path, "its header does not belong to its data"));
+    }
+    let mut data = Vec::with_capacity(header.data_bytes as usize);
+    for number in 1..=reader.data_chunks {
+        data.extend_from_slice(&reader.chunk(number)?);
+    }
+    if data.len() as u64 != header.data_bytes || reader.offset != record.file_bytes {
+        return Err(damaged(&path, "its chunks do not add up"));
+    }
+    Ok(Snapshot { meta: header.into_meta(record.index, record.term), data: Bytes::from(data) })
+}
+
+fn chunk_slot(index: u64, term: u64, number: u64, data_chunks: u64) -> Slot {
+    Slot::Chunk { index, term, number, last: number == data_chunks }
+}
+
+fn damaged(path: &str, detail: &str) -> StorageError {
+    StorageError::Damaged { what: path.to_owned(), detail: format!("{detail}; {ADVICE}") }
+}
+
+struct Reader<'a> {
+    file: &'a dyn DiskFile,
+    path: &'a str,
+    offset: u64,
+    sealer: &'a Sealer,
+    record: &'a SnapshotRecord,
+    data_chunks: u64,
+}
+
+impl Reader<'_> {
+    fn len(&self) -> Result<u64, StorageError> {
+        self.file.len().map_err(io_error(format!("read {}", self.path)))
+    }
+
+    /// The header, and whether it is the only chunk: its seal says so before its contents are known.
+    fn header(&mut self) -> Result<(SnapshotHeader, bool), StorageError> {
+        let sealed = self.frame(HEADER_BYTES_MAX)?;
+        let (index, term) = (self.record.index, self.record.term);
+        let only = Slot::Chunk { index, term, number: 0, last: true };
+        let first = Slot::Chunk { index, term, number: 0, last: false };
+        let (plain, last) = match self.sealer.open(first, &sealed) {
+            Ok((plain, _)) => (plain, false),
+            Err(OpenError::Forged) => (self.opened(only, &sealed)?, true),
+            Err(OpenError::UnknownKey(key)) => return Err(self.unknown(key)),
+        };
+        let header = SnapshotHeader::decode(plain.as_slice())
+            .map_err(|_| damaged(self.path, "its header cannot be read"))?;
+        Ok((header, last))
+    }
+
+    fn chunk(&mut self, number: u64) -> Result<Vec<u8>, StorageError> {
+        let sealed = self.frame(CHUNK_BYTES)?;
+        let slot = chunk_slot(self.record.index, self.record.term, number, self.data_chunks);
+        self.opened(slot, &sealed)
+    }
+
+    fn frame(&mut self, plain_bytes_max: usize) -> Result<Vec<u8>, StorageError> {
+        let mut len = [0; 4];
+        self.read(&mut len)?;
+        let len = u32::from_le_bytes(len) as usize;
+        if len > plain_bytes_max + OVERHEAD_BYTES {
+            return Err(damaged(self.path, "a chunk's length is impossible"));
+        }
+        let mut sealed = vec![0; len];
+        self.read(&mut sealed)?;
+        Ok(sealed)
+    }
+
+    fn read(&mut self, out: &mut [u8]) -> Result<(), StorageError> {
+        self.file.read_at(self.offset, out).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => damaged(self.path, "it ends too early"),
+            _ => io_error(format!("read {}", self.path))(error),
+        })?;
+        self.offset += out.len() as u64;
+        Ok(())
+    }
+
+    fn opened(&self, slot: Slot, sealed: &[u8]) -> Result<Vec<u8>, StorageError> {
+        match self.sealer.open(slot, sealed) {
+            Ok((plain, _)) => Ok(plain),
+            Err(OpenError::Forged) => Err(damaged(self.path, "the seal of a chunk is broken")),
+            Err(OpenError::UnknownKey(key)) => Err(self.unknown(key)),
+        }
+    }
+
+    /// A key id that neither the ring nor the log's record of the file knows is a flipped byte, not another key.
+    fn unknown(&self, key: KeyId) -> StorageError {
+        if key.0 == self.record.key {
+            StorageError::UnknownKey { what: self.path.to_owned(), key }
+        } else {
+            damaged(self.path, "a chunk names a key that did not seal this file")
+        }
+    }
+}

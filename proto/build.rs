@@ -89,7 +89,7 @@ fn methods_table(encoded: &[u8]) -> Result<String, Box<dyn Error>> {
             .iter()
             .filter_map(|v| v.as_str().map(str::to_owned))
             .collect();
-        if insecure == !roles.is_empty() {
+        if insecure != roles.is_empty() {
             return Err(format!("{path} must either name roles or be insecure").into());
         }
         rows.push((

@@ -25,15 +25,6 @@ fn run_until_cut(disk: &SimDisk, seed: u64, cut: u64) -> (Option<Model>, Option<
     }
 }
 
-fn normalized(mut model: Model) -> Model {
-    if model.entries.is_empty()
-        && let Some(snapshot) = &model.snapshot
-    {
-        model.compacted = snapshot.meta.index;
-    }
-    model
-}
-
 /// What is found must be what was acknowledged, or that and the call that was under way.
 fn check(seed: u64, cut: u64, crash_seed: u64) {
     let disk = SimDisk::new("state");
@@ -41,8 +32,8 @@ fn check(seed: u64, cut: u64, crash_seed: u64) {
     disk.crash(crash_seed);
     let what = format!("seed {seed} cut {cut} crash {crash_seed}");
     let found = found(&disk).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let found = found.map(normalized);
-    let allowed = [acknowledged.map(normalized), under_way.map(normalized)];
+    let found = found.map(Model::normalized);
+    let allowed = [acknowledged.map(Model::normalized), under_way.map(Model::normalized)];
     assert!(allowed.contains(&found), "{what}: found {found:?}, allowed {allowed:?}");
     // And the log goes on from there.
     let mut log = log_on(&disk);
@@ -85,8 +76,8 @@ proptest! {
         disk.set_faults(Faults { power_out_at, ..Faults::default() });
         let _ = found(&disk);
         disk.crash(crash_seed ^ 1);
-        let found = found(&disk).unwrap().map(normalized);
-        let allowed = [acknowledged.map(normalized), under_way.map(normalized)];
+        let found = found(&disk).unwrap().map(Model::normalized);
+        let allowed = [acknowledged.map(Model::normalized), under_way.map(Model::normalized)];
         prop_assert!(allowed.contains(&found), "found {found:?}, allowed {allowed:?}");
     }
 }

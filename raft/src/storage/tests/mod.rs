@@ -45,7 +45,7 @@ pub fn identity() -> Identity {
 }
 
 pub fn entry(index: u64, term: u64, bytes: usize) -> Entry {
-    let kind = if index % 5 == 0 { EntryKind::ConfChange } else { EntryKind::Normal };
+    let kind = if index.is_multiple_of(5) { EntryKind::ConfChange } else { EntryKind::Normal };
     let data: Vec<u8> = SECRET.iter().copied().cycle().take(bytes).collect();
     Entry { index, term, kind, data: Bytes::from(data) }
 }
@@ -89,6 +89,16 @@ impl Model {
             entries: Vec::new(),
             snapshot: None,
         }
+    }
+
+    /// As it can be found again: an empty log says where it begins only through the snapshot.
+    pub fn normalized(mut self) -> Self {
+        if self.entries.is_empty()
+            && let Some(snapshot) = &self.snapshot
+        {
+            self.compacted = snapshot.meta.index;
+        }
+        self
     }
 
     pub fn last(&self) -> u64 {

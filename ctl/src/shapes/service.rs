@@ -1,0 +1,253 @@
+//! A service as `docker service inspect` shows it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use skep_proto::swarmkit::{
+    self, ContainerSpec, PortConfig, ServiceSpec, TaskSpec, config_reference,
+    endpoint_spec::ResolutionMode,
+    mount,
+    port_config::{Protocol, PublishMode},
+    restart_policy::RestartCondition,
+    secret_reference,
+    service_spec::Mode,
+    task_spec::Runtime,
+    update_config::{FailureAction, UpdateOrder},
+};
+
+use super::{Meta, nanoseconds, value};
+
+#[derive(Serialize)]
+struct Service<'s> {
+    #[serde(rename = "ID")]
+    id: &'s str,
+    #[serde(flatten)]
+    meta: Meta,
+    #[serde(rename = "Spec")]
+    spec: Spec,
+    #[serde(rename = "PreviousSpec", skip_serializing_if = "Option::is_none")]
+    previous_spec: Option<Spec>,
+    #[serde(rename = "Endpoint")]
+    endpoint: Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Spec {
+    name: String,
+    labels: BTreeMap<String, String>,
+    task_template: Value,
+    mode: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update_config: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollback_config: Option<Value>,
+    endpoint_spec: Value,
+}
+
+/// The service in Docker's shape.
+pub fn inspected(service: &swarmkit::Service) -> Value {
+    let endpoint = service.endpoint.clone().unwrap_or_default();
+    let vip = |vip: &swarmkit::endpoint::VirtualIp| json!({ "NetworkID": vip.network_id, "Addr": vip.addr });
+    value(&Service {
+        id: &service.id,
+        meta: (&service.meta).into(),
+        spec: spec(service.spec.clone().unwrap_or_default()),
+        previous_spec: service.previous_spec.clone().map(spec),
+        endpoint: json!({
+            "Spec": endpoint_spec(endpoint.spec.as_ref()),
+            "Ports": endpoint.ports.iter().map(port).collect::<Vec<_>>(),
+            "VirtualIPs": endpoint.virtual_ips.iter().map(vip).collect::<Vec<_>>(),
+        }),
+    })
+}
+
+/// The word of a service's mode.
+pub fn mode(mode: Option<&Mode>) -> &'static str {
+    match mode {
+        Some(Mode::Replicated(_)) | None => "replicated",
+        Some(Mode::Global(_)) => "global",
+        Some(Mode::ReplicatedJob(_)) => "replicated-job",
+        Some(Mode::GlobalJob(_)) => "global-job",
+    }
+}
+
+fn spec(spec: ServiceSpec) -> Spec {
+    let annotations = spec.annotations.unwrap_or_default();
+    Spec {
+        name: annotations.name,
+        labels: annotations.labels,
+        task_template: task(spec.task.unwrap_or_default()),
+        mode: match spec.mode {
+            Some(Mode::Replicated(r)) => json!({ "Replicated": { "Replicas": r.replicas } }),
+            Some(Mode::Global(_)) => json!({ "Global": {} }),
+            Some(Mode::ReplicatedJob(job)) => json!({ "ReplicatedJob": {
+                "MaxConcurrent": job.max_concurrent,
+                "TotalCompletions": job.total_completions,
+            } }),
+            Some(Mode::GlobalJob(_)) => json!({ "GlobalJob": {} }),
+            None => json!({}),
+        },
+        update_config: spec.update.as_ref().map(update),
+        rollback_config: spec.rollback.as_ref().map(update),
+        endpoint_spec: endpoint_spec(spec.endpoint.as_ref()),
+    }
+}
+
+fn task(task: TaskSpec) -> Value {
+    let networks: Vec<Value> = task
+        .networks
+        .iter()
+        .map(|n| pruned(json!({ "Target": n.target, "Aliases": n.aliases })))
+        .collect();
+    let placement = task.placement.unwrap_or_default();
+    let container = match &task.runtime {
+        Some(Runtime::Container(spec)) => container(spec),
+        _ => Value::Null,
+    };
+    pruned(json!({
+        "ContainerSpec": container,
+        "Resources": task.resources.as_ref().map(|r| pruned(json!({
+            "Limits": r.limits.as_ref().map(amount),
+            "Reservations": r.reservations.as_ref().map(amount),
+        }))),
+        "RestartPolicy": task.restart.as_ref().map(|r| pruned(json!({
+            "Condition": match r.condition() {
+                RestartCondition::None => "none",
+                RestartCondition::OnFailure => "on-failure",
+                RestartCondition::Any => "any",
+            },
+            "Delay": nanoseconds(&r.delay),
+            "MaxAttempts": r.max_attempts,
+            "Window": nanoseconds(&r.window),
+        }))),
+        "Placement": pruned(json!({
+            "Constraints": placement.constraints,
+            "MaxReplicas": (placement.max_replicas > 0).then_some(placement.max_replicas),
+        })),
+        "Networks": networks,
+        "ForceUpdate": task.force_update,
+        "Runtime": "container",
+    }))
+}
+
+fn container(spec: &ContainerSpec) -> Value {
+    let file = |file: &swarmkit::FileTarget| json!({ "Name": file.name, "UID": file.uid, "GID": file.gid, "Mode": file.mode });
+    let secret = |secret: &swarmkit::SecretReference| {
+        let target = match &secret.target {
+            Some(secret_reference::Target::File(target)) => file(target),
+            None => Value::Null,
+        };
+        json!({ "File": target, "SecretID": secret.secret_id, "SecretName": secret.secret_name })
+    };
+    let config = |config: &swarmkit::ConfigReference| {
+        let target = match &config.target {
+            Some(config_reference::Target::File(target)) => file(target),
+            Some(config_reference::Target::Runtime(_)) | None => Value::Null,
+        };
+        json!({ "File": target, "ConfigID": config.config_id, "ConfigName": config.config_name })
+    };
+    pruned(json!({
+        "Image": spec.image,
+        "Labels": spec.labels,
+        "Command": spec.command,
+        "Args": spec.args,
+        "Hostname": spec.hostname,
+        "Env": spec.env,
+        "Dir": spec.dir,
+        "User": spec.user,
+        "Init": spec.init,
+        "TTY": spec.tty.then_some(true),
+        "ReadOnly": spec.read_only.then_some(true),
+        "StopSignal": spec.stop_signal,
+        "StopGracePeriod": nanoseconds(&spec.stop_grace_period),
+        "Mounts": spec.mounts.iter().map(mounted).collect::<Vec<_>>(),
+        "Secrets": spec.secrets.iter().map(secret).collect::<Vec<_>>(),
+        "Configs": spec.configs.iter().map(config).collect::<Vec<_>>(),
+    }))
+}
+
+fn mounted(mount: &swarmkit::Mount) -> Value {
+    pruned(json!({
+        "Type": match mount.r#type() {
+            mount::Type::Bind => "bind",
+            mount::Type::Volume => "volume",
+            mount::Type::Tmpfs => "tmpfs",
+            mount::Type::Npipe => "npipe",
+            mount::Type::Cluster => "cluster",
+        },
+        "Source": mount.source,
+        "Target": mount.target,
+        "ReadOnly": mount.readonly.then_some(true),
+    }))
+}
+
+fn amount(resources: &swarmkit::Resources) -> Value {
+    let given = |amount: i64| (amount != 0).then_some(amount);
+    pruned(json!({
+        "NanoCPUs": given(resources.nano_cpus),
+        "MemoryBytes": given(resources.memory_bytes),
+    }))
+}
+
+fn update(config: &swarmkit::UpdateConfig) -> Value {
+    json!({
+        "Parallelism": config.parallelism,
+        "Delay": nanoseconds(&config.delay).unwrap_or_default(),
+        "FailureAction": match config.failure_action() {
+            FailureAction::Pause => "pause",
+            FailureAction::Continue => "continue",
+            FailureAction::Rollback => "rollback",
+        },
+        "Monitor": nanoseconds(&config.monitor).unwrap_or_default(),
+        "MaxFailureRatio": config.max_failure_ratio,
+        "Order": match config.order() {
+            UpdateOrder::StopFirst => "stop-first",
+            UpdateOrder::StartFirst => "start-first",
+        },
+    })
+}
+
+fn endpoint_spec(spec: Option<&swarmkit::EndpointSpec>) -> Value {
+    let spec = spec.cloned().unwrap_or_default();
+    pruned(json!({
+        "Mode": match spec.mode() {
+            ResolutionMode::Vip => "vip",
+            ResolutionMode::Dnsrr => "dnsrr",
+        },
+        "Ports": spec.ports.iter().map(port).collect::<Vec<_>>(),
+    }))
+}
+
+fn port(port: &PortConfig) -> Value {
+    pruned(json!({
+        "Name": port.name,
+        "Protocol": match port.protocol() {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        },
+        "TargetPort": port.target_port,
+        "PublishedPort": port.published_port,
+        "PublishMode": match port.publish_mode() {
+            PublishMode::Ingress => "ingress",
+            PublishMode::Host => "host",
+        },
+    }))
+}
+
+/// An object without its empty fields, as Docker leaves them out.
+fn pruned(mut object: Value) -> Value {
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    };
+    if let Value::Object(fields) = &mut object {
+        fields.retain(|_, value| !empty(value));
+    }
+    object
+}

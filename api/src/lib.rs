@@ -19,7 +19,12 @@ pub mod leader;
 pub mod listener;
 pub mod metadata;
 pub mod pool;
+pub mod raft_service;
+pub mod raft_transport;
+mod removed;
 pub mod routes;
+pub mod security;
+pub mod snapshot_parts;
 mod subject;
 
 pub use caller::{Caller, CallerKind};
@@ -29,6 +34,9 @@ pub use identity::{Blacklist, IdentitySource, OwnIdentity, ServerTls};
 pub use leader::{Leader, LeaderRoute};
 pub use listener::{ControlSocket, RemoteListener};
 pub use pool::{ChannelPool, Dial, DialError};
+pub use raft_service::{RaftPort, RaftServices};
+pub use raft_transport::GrpcTransport;
+pub use security::NodeIdentity;
 
 /// The largest message that an ordinary method takes: SwarmKit's figure, and tonic's.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;

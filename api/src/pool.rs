@@ -23,9 +23,6 @@ pub enum DialError {
         /// The address.
         addr: String,
     },
-    /// This node cannot prove who it is.
-    #[error("this node has no certificate yet, so no manager can be called: {0}")]
-    NoIdentity(String),
 }
 
 /// Makes a connection that connects when it is first used, and again after it broke; each time with the certificate

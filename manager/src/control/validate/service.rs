@@ -133,7 +133,7 @@ mod tests {
                 "the service's spec takes 600030 bytes; at most 524288 are allowed",
             ),
             (
-                Some(ServiceSpec { update: update.clone(), ..one() }),
+                Some(ServiceSpec { update, ..one() }),
                 "update maximum failure ratio cannot be less than 0 or bigger than 1, this one is 2",
             ),
             (

@@ -85,9 +85,17 @@ fn alphanumeric_with(name: &str, others: &[u8]) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || others.contains(b))
 }
 
-/// The annotations of an extension: any name, which becomes the kind of its resources.
-pub fn extension(annotations: &Option<Annotations>) -> Checked {
-    named(annotations, "extension").map(drop)
+/// The parts of an extension: any name, which becomes the kind of its resources.
+pub fn extension(annotations: &Option<Annotations>, description: &str) -> Checked {
+    /// A description is a text for people.
+    const DESCRIPTION_BYTES_MAX: usize = 64 * 1024;
+    named(annotations, "extension")?;
+    ensure(description.len() <= DESCRIPTION_BYTES_MAX, || {
+        format!(
+            "extension: the description takes {} bytes; at most {DESCRIPTION_BYTES_MAX} are allowed",
+            description.len()
+        )
+    })
 }
 
 /// The parts of a resource.
@@ -167,8 +175,8 @@ mod tests {
 
     #[test]
     fn resources_have_a_name_a_kind_and_a_bounded_payload() {
-        assert_eq!(says(extension(&with("any name"))), "ok");
-        assert_eq!(says(extension(&with(""))), "extension: the name must be provided");
+        assert_eq!(says(extension(&with("any name"), "")), "ok");
+        assert_eq!(says(extension(&with(""), "")), "extension: the name must be provided");
         assert_eq!(says(resource(&with("r"), "k", None)), "ok");
         assert_eq!(
             says(resource(&with("r"), "", None)),

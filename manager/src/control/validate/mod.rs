@@ -13,6 +13,7 @@ mod endpoint;
 mod image;
 mod mount;
 mod network;
+mod node;
 mod reference;
 mod resources;
 mod restart;
@@ -27,7 +28,8 @@ mod volume;
 pub use annotations::{extension, resource};
 pub use cluster::cluster_spec;
 pub use network::{NODE_LOCAL_DRIVERS, PREDEFINED_LABEL, network_spec};
-pub use secret::{config_spec, secret_spec};
+pub use node::node_spec;
+pub use secret::{config_labels, config_spec, secret_labels, secret_spec};
 pub use service::service_spec;
 pub use volume::volume_spec;
 

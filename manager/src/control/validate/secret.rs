@@ -33,6 +33,20 @@ pub fn config_spec(spec: &Option<ConfigSpec>) -> Checked<&ConfigSpec> {
     Ok(spec)
 }
 
+/// The spec of a secret whose labels are to change; the data may be left out.
+pub fn secret_labels(spec: &Option<SecretSpec>) -> Checked<&SecretSpec> {
+    let spec = required(spec, "the secret's spec")?;
+    file_name(&spec.annotations, "secret")?;
+    Ok(spec)
+}
+
+/// The spec of a config whose labels are to change; the data may be left out.
+pub fn config_labels(spec: &Option<ConfigSpec>) -> Checked<&ConfigSpec> {
+    let spec = required(spec, "the config's spec")?;
+    file_name(&spec.annotations, "config")?;
+    Ok(spec)
+}
+
 fn size(len: usize, below: usize, what: &str) -> Checked {
     ensure((1..below).contains(&len), || {
         format!("{what} data must be larger than 0 and less than {below} bytes, this has {len}")

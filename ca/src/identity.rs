@@ -136,3 +136,9 @@ impl Identity {
         })
     }
 }
+
+/// The common name of a certificate's subject.
+pub(crate) fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    parsed.subject().iter_common_name().next()?.as_str().map(str::to_owned).ok()
+}

@@ -17,11 +17,17 @@
 pub mod certificate;
 pub mod clock;
 pub mod connect;
+pub mod enroll;
+pub mod external;
+pub mod files;
 pub mod identity;
 pub mod key;
+pub mod key_file;
 pub mod pem;
 pub mod provider;
+pub mod renewal;
 pub mod root;
+pub mod rotation;
 pub mod secret;
 mod signature;
 pub mod tls;
@@ -29,8 +35,10 @@ pub mod token;
 pub mod unlock;
 
 pub use clock::Clock;
+pub use files::CertificateFolder;
 pub use identity::{Identity, Role};
 pub use key::{Csr, NodeKey};
+pub use key_file::{DataKeys, Kek, KeyFile, LockedKeyFile};
 pub use provider::provider;
 pub use root::RootCa;
 pub use secret::Secret;

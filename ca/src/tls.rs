@@ -22,6 +22,7 @@ use crate::{
     identity::{CA, IdentityError, MANAGER},
     root::VerifyError,
 };
+pub(crate) use client::client_config_under;
 pub use client::{anonymous_client_config, unverified_client_config};
 
 /// HTTP/2, as gRPC peers insist.

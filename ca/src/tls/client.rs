@@ -9,11 +9,11 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{verify_tls12_signature, verify_tls13_signature},
-    sign::CertifiedKey,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{ALPN, Shared};
+use super::{ALPN, Credentials, Shared};
 use crate::{Clock, RootCa, provider, root::VerifyError};
 
 /// Verifies a manager's chain and name under `root`.
@@ -39,6 +39,20 @@ pub fn anonymous_client_config(root: &RootCa, clock: &Clock) -> Arc<ClientConfig
         .expect("the provider supports TLS 1.2 and 1.3")
         .with_root_certificates(root.trust());
     finish(builder.with_no_client_auth())
+}
+
+/// Verifies under `root`, whatever the node itself trusts, and presents these credentials.
+pub(crate) fn client_config_under(
+    root: &RootCa,
+    credentials: &Credentials,
+    clock: &Clock,
+) -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(clock.clone()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider supports TLS 1.2 and 1.3")
+        .with_root_certificates(root.trust());
+    let own = SingleCertAndKey::from(Arc::clone(&credentials.certified));
+    finish(builder.with_client_cert_resolver(Arc::new(own)))
 }
 
 /// Verifies nothing and presents nothing: for the download of a root that a join token pins, and for the control

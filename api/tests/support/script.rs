@@ -5,7 +5,7 @@
 //! - `fail`: `FAILED_PRECONDITION` with a text and a trailer;
 //! - `hang`: answers with headers and then nothing, until the caller goes away;
 //! - `silent`: never answers;
-//! - `break`: one frame, and then the stream is reset.
+//! - `break`: answers with headers, and then resets the stream.
 //!
 //! The answer's headers say who the door says is calling, and `x-seen` every header that came, one a value.
 
@@ -90,8 +90,8 @@ async fn answer(request: Request<Body>, cancelled: Arc<AtomicUsize>) -> Response
             Body::empty()
         }
         "break" => {
-            let frames: [Result<_, Status>; 2] =
-                [Ok(Frame::data(frame(b"one"))), Err(Status::internal("broken on purpose"))];
+            let frames: [Result<Frame<Bytes>, Status>; 1] =
+                [Err(Status::internal("broken on purpose"))];
             Body::new(StreamBody::new(stream::iter(frames)))
         }
         "fail" => {

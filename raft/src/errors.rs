@@ -178,6 +178,12 @@ pub enum TransferError {
 /// Why the keys were not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RotateError {
+    /// Other work for the log waits.
+    #[error("the raft log is too busy to change its keys; try again")]
+    Busy,
+    /// The ring lacks a key that something on disk is still sealed with. Nothing has changed.
+    #[error("the raft log's keys cannot be changed: {0}")]
+    Refused(String),
     /// The node has ended, perhaps because the disk failed: see why it stopped.
     #[error("the raft node has stopped before the keys were changed")]
     Stopped,

@@ -3,18 +3,28 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod conf_change;
 mod config;
+mod core;
+mod door;
+mod drain;
 mod errors;
 mod keyring;
+mod log;
 mod log_store;
 mod membership;
 mod node;
 mod state_machine;
 mod status;
 pub mod storage;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod timing;
 mod transport;
 mod types;
+mod wire;
 
 pub use config::{Config, PROPOSAL_BYTES_MAX, Start};
 pub use errors::{

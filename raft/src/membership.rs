@@ -20,7 +20,8 @@ pub struct Member {
     pub addr: String,
 }
 
-/// The wire form of [`Member`]. SwarmKit writes a fourth field, the status, which means nothing in a conf change.
+/// The wire form of [`Member`]. SwarmKit always writes the status as well, empty in a conf change; so do we, so that
+/// the same member has the same bytes.
 #[derive(Clone, PartialEq, prost::Message)]
 struct MemberRecord {
     #[prost(uint64, tag = "1")]
@@ -29,7 +30,12 @@ struct MemberRecord {
     node_id: String,
     #[prost(string, tag = "3")]
     addr: String,
+    #[prost(message, optional, tag = "4")]
+    status: Option<StatusRecord>,
 }
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StatusRecord {}
 
 impl Member {
     /// The bytes that go into a conf change's context.
@@ -38,6 +44,7 @@ impl Member {
             raft_id: self.raft_id.0,
             node_id: self.node_id.clone(),
             addr: self.addr.clone(),
+            status: Some(StatusRecord {}),
         }
         .encode_to_vec()
     }
@@ -108,6 +115,16 @@ impl Membership {
             .map(|member| (member.raft_id, member))
             .collect();
         Membership { members, removed }
+    }
+
+    pub(crate) fn insert(&mut self, member: Member) {
+        self.members.insert(member.raft_id, member);
+    }
+
+    pub(crate) fn remove(&mut self, raft_id: RaftId) -> Result<(), MembershipRuleError> {
+        self.members.remove(&raft_id).ok_or(MembershipRuleError::Unknown(raft_id))?;
+        self.removed.insert(raft_id);
+        Ok(())
     }
 
     /// All members in order of raft id.

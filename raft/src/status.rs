@@ -1,8 +1,8 @@
 //! What a node knows of itself and its peers, as values for people and metrics.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use crate::{Epoch, Membership, RaftId, Sizes};
+use crate::{Epoch, KeyId, Membership, RaftId, Sizes};
 
 /// Raft's roles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -84,12 +84,28 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// What it takes on disk.
     pub sizes: Sizes,
+    /// The data keys that something on disk is sealed with. Any other may be forgotten.
+    pub keys_in_use: Arc<BTreeSet<KeyId>>,
 }
 
 impl Status {
     /// Whether this member may act as leader: it leads and is caught up.
     pub fn leads(&self) -> bool {
         self.epoch.is_some()
+    }
+
+    /// Whether the two differ in nothing but positions in the log and sizes: role, term, leader, members, who can be
+    /// reached, and the keys in use are the same. Watchers are woken when one of these changes.
+    pub fn is_like(&self, other: &Status) -> bool {
+        let key =
+            |status: &Status| (status.own, status.role, status.term, status.leader, status.epoch);
+        let reachable = |status: &Status| -> Vec<_> {
+            status.peers.iter().map(|peer| (peer.raft_id, peer.reachable)).collect()
+        };
+        key(self) == key(other)
+            && self.members == other.members
+            && self.keys_in_use == other.keys_in_use
+            && reachable(self) == reachable(other)
     }
 
     /// Whether a member can be reached, as far as this node knows; itself always.

@@ -2,7 +2,9 @@
 
 use tokio::sync::oneshot;
 
-use crate::{Joined, Keyring, MembershipError, RaftId, ReadError, RotateError, TransferError};
+use crate::{
+    Joined, Keyring, MembershipError, RaftId, ReadError, RotateError, TransferError, core::Answer,
+};
 
 /// Asked through a handle; an unanswered reply means that the node has ended.
 pub enum Command {
@@ -21,4 +23,24 @@ pub enum Report {
     Reachable(RaftId),
     Snapshot { to: RaftId, delivered: bool },
     Removed,
+}
+
+/// Where the answer to a request goes. Whoever asked may have gone; then nobody hears it.
+pub enum Reply {
+    Read(oneshot::Sender<Result<u64, ReadError>>),
+    Join(oneshot::Sender<Result<Joined, MembershipError>>),
+    Remove(oneshot::Sender<Result<(), MembershipError>>),
+    Transfer(oneshot::Sender<Result<RaftId, TransferError>>),
+}
+
+impl Reply {
+    pub fn send(self, answer: Answer) {
+        match (self, answer) {
+            (Reply::Read(reply), Answer::Read(answer)) => drop(reply.send(answer)),
+            (Reply::Join(reply), Answer::Join(answer)) => drop(reply.send(answer)),
+            (Reply::Remove(reply), Answer::Remove(answer)) => drop(reply.send(answer)),
+            (Reply::Transfer(reply), Answer::Transfer(answer)) => drop(reply.send(answer)),
+            (_, answer) => debug_assert!(false, "an answer of another kind: {answer:?}"),
+        }
+    }
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     Epoch, Joined, Keyring, MembershipError, RaftId, ReadError, Refusal, RotateError, Status,
     StepError, StopReason, Ticket, TransferError,
+    door::{self, PeerMessage, Verdict},
 };
 
 /// Asks a running node. Cheap to clone; everything behind it is bounded. When the last handle is dropped the node
@@ -23,7 +24,8 @@ use crate::{
 pub struct NodeHandle {
     pub(super) proposals: Arc<Proposals>,
     pub(super) wake: Arc<tokio::sync::Notify>,
-    pub(super) messages: mpsc::Sender<raftpb::Message>,
+    pub(super) own: RaftId,
+    pub(super) messages: mpsc::Sender<PeerMessage>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) status: watch::Receiver<Arc<Status>>,
@@ -49,6 +51,11 @@ impl NodeHandle {
         if self.status.borrow().members.is_removed(from) {
             return Err(StepError::Removed);
         }
+        let message = match door::check(message, self.own) {
+            Ok(Verdict::Take(message)) => message,
+            Ok(Verdict::Drop) => return Ok(()),
+            Err(what) => return Err(StepError::Malformed { from, what }),
+        };
         self.messages.try_send(message).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StepError::Busy,
             mpsc::error::TrySendError::Closed(_) => StepError::Stopped,
@@ -96,6 +103,11 @@ impl NodeHandle {
             .unwrap_or(Err(MembershipError::Stopped))
     }
 
+    /// This member's raft id.
+    pub fn own(&self) -> RaftId {
+        self.own
+    }
+
     /// Removes a member for ever, unless that could lose the quorum. Returns once it is applied here.
     pub async fn remove(&self, raft_id: RaftId) -> Result<(), MembershipError> {
         self.ask(|reply| Command::Remove { raft_id, reply })
@@ -127,7 +139,8 @@ impl NodeHandle {
         self.status.clone()
     }
 
-    /// Changes the keys that seal the disk. When it returns, nothing on disk needs any but the ring's current key.
+    /// Changes the keys that seal the disk. When it returns, everything new is sealed with the ring's current key. A
+    /// snapshot follows, by which what was sealed with older ones goes; [`Status::keys_in_use`] says when it has gone.
     pub async fn rotate_keys(&self, keys: Keyring) -> Result<(), RotateError> {
         self.ask(|reply| Command::Rotate { keys, reply }).await.unwrap_or(Err(RotateError::Stopped))
     }

@@ -1,21 +1,32 @@
-//! The node: one task that owns the core and does what it says, and a handle for everybody else.
+//! The node: one task that owns the core and does what it says, one thread that writes the log, and a handle for
+//! everybody else.
 
 mod command;
 mod handle;
+mod log_writer;
 mod proposals;
+mod task;
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 pub use handle::NodeHandle;
-use tokio::sync::{Notify, mpsc, watch};
+use log_writer::LogWriter;
+use task::{Inbox, Seen, Task};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::{Config, LogStore, Start, StartError, StateMachine, Status, StopReason, Transport};
+use crate::{
+    Config, LogStore, Start, StartError, StateMachine, StopReason, Transport,
+    core::{self, Core, Restored},
+};
 
 /// Messages of peers that wait for the task at most; SwarmKit's bound per peer.
 const MESSAGES_WAITING_MAX: usize = 4096;
 
 /// Requests that wait for the task at most; senders wait for room.
 const COMMANDS_WAITING_MAX: usize = 1024;
+
+/// Answers of the log writer and of other work that wait for the task at most; the writer waits for room.
+const ANSWERS_WAITING_MAX: usize = 256;
 
 /// Starts a node: loads its log, restores the state machine from the snapshot, and spawns the task that runs it. Must
 /// be called within a tokio runtime. When the future is dropped before it resolves, nothing runs, though the log may
@@ -27,28 +38,92 @@ pub async fn start<L: LogStore, S: StateMachine>(
     state_machine: S,
     transport: Arc<dyn Transport>,
 ) -> Result<NodeHandle, StartError> {
-    let (_, _, _) = (config, state_machine, transport);
-    let mut store = store;
-    let recovered = tokio::task::spawn_blocking(move || store.load()).await;
-    match (recovered, start) {
-        (Ok(Ok(None)), Start::Restart | Start::ForceNewCluster { .. }) => {
-            return Err(StartError::Empty);
+    let (log, queue) = log_writer::queue();
+    let (done_sender, done) = mpsc::channel(ANSWERS_WAITING_MAX);
+    let (ready, loaded) = oneshot::channel();
+    let (log_closed_sender, log_closed) = oneshot::channel();
+    let prepare_config = config.clone();
+    let body = move || {
+        let (mut store, mut state_machine) = (store, state_machine);
+        let restored = core::prepare(&prepare_config, start, &mut store, |index, data| {
+            state_machine.restore(index, data)
+        });
+        let restored = restored.map(|restored| (restored, state_machine, store.keys_in_use()));
+        let started = restored.is_ok();
+        if ready.send(restored).is_ok() && started {
+            log_writer::run(store, queue, done_sender);
         }
-        (Ok(Err(error)), _) => return Err(error.into()),
-        _ => {}
+        // The store is closed by now. Nobody may be waiting.
+        let _ = log_closed_sender.send(());
+    };
+    thread::Builder::new()
+        .name("raft-log".to_owned())
+        .spawn(body)
+        .map_err(|error| StartError::Config(format!("cannot start the log's thread: {error}")))?;
+    let (restored, state_machine, keys) = loaded
+        .await
+        .unwrap_or_else(|_| Err(StartError::Config("the log's thread has panicked".to_owned())))?;
+    let seen = Seen::new(keys);
+    let parts = Parts { config, state_machine, transport, log, done, log_closed, seen };
+    parts.spawn(restored)
+}
+
+/// What a node is put together from.
+struct Parts<S> {
+    config: Config,
+    state_machine: S,
+    transport: Arc<dyn Transport>,
+    log: LogWriter,
+    done: mpsc::Receiver<log_writer::Done>,
+    log_closed: oneshot::Receiver<()>,
+    seen: Seen,
+}
+
+impl<S: StateMachine> Parts<S> {
+    fn spawn(self, restored: Restored) -> Result<NodeHandle, StartError> {
+        let timing = self.config.timing;
+        let core = Core::new(self.config, restored)?;
+        let (messages_sender, messages) = mpsc::channel(MESSAGES_WAITING_MAX);
+        let (reports_sender, reports) = mpsc::channel(MESSAGES_WAITING_MAX);
+        let (commands_sender, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let (finished_sender, finished) = mpsc::channel(ANSWERS_WAITING_MAX);
+        let (status_sender, status) = watch::channel(Arc::new(core.status()));
+        let (stopped_sender, stopped) = watch::channel(None);
+        let handle = NodeHandle {
+            proposals: Arc::new(proposals::Proposals::new()),
+            wake: Arc::new(Notify::new()),
+            own: core.own(),
+            messages: messages_sender,
+            reports: reports_sender,
+            commands: commands_sender,
+            status,
+            stopped,
+        };
+        let task = Task {
+            core,
+            state_machine: self.state_machine,
+            transport: self.transport,
+            proposals: handle.proposals.clone(),
+            wake: handle.wake.clone(),
+            log: self.log,
+            finished: finished_sender,
+            status: status_sender,
+            seen: self.seen,
+        };
+        let inbox = Inbox { messages, reports, commands, done: self.done, finished };
+        let proposals = handle.proposals.clone();
+        let log_closed = self.log_closed;
+        let running = tokio::spawn(task.run(inbox, timing));
+        tokio::spawn(async move {
+            // A rule of the raft library that was broken in spite of all checks ends the node, not the process.
+            let reason = running.await.unwrap_or_else(|panic| {
+                tracing::error!("the raft node has panicked: {panic}");
+                StopReason::Fault(panic.to_string())
+            });
+            proposals.close(crate::Refusal::ShuttingDown);
+            let _ = log_closed.await;
+            stopped_sender.send_replace(Some(reason));
+        });
+        Ok(handle)
     }
-    let (messages, _) = mpsc::channel(MESSAGES_WAITING_MAX);
-    let (reports, _) = mpsc::channel(MESSAGES_WAITING_MAX);
-    let (commands, _) = mpsc::channel(COMMANDS_WAITING_MAX);
-    let (_, status) = watch::channel(Arc::new(Status::default()));
-    let (_, stopped) = watch::channel(Some(StopReason::Asked));
-    Ok(NodeHandle {
-        proposals: Arc::new(proposals::Proposals::new()),
-        wake: Arc::new(Notify::new()),
-        messages,
-        reports,
-        commands,
-        status,
-        stopped,
-    })
 }

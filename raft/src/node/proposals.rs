@@ -29,7 +29,7 @@ pub struct Proposal {
 enum Gate {
     Open(Epoch),
     /// The epoch ended by a refusal to the proposer; the task has not opened the next one yet.
-    Broken(Epoch),
+    Broken,
     Closed(Refusal),
 }
 
@@ -64,7 +64,7 @@ impl Proposals {
         let mut inner = self.inner.lock();
         match inner.gate {
             Gate::Open(open) if open == epoch => {}
-            Gate::Open(_) | Gate::Broken(_) => return Err(Refusal::StaleEpoch),
+            Gate::Open(_) | Gate::Broken => return Err(Refusal::StaleEpoch),
             Gate::Closed(why) => return Err(why),
         }
         let size = proposal.data.len();
@@ -77,7 +77,7 @@ impl Proposals {
             inner.waiting.push_back(proposal);
             return Ok(());
         };
-        inner.gate = Gate::Broken(epoch);
+        inner.gate = Gate::Broken;
         Err(refusal)
     }
 
@@ -87,7 +87,7 @@ impl Proposals {
         inner.bytes = 0;
         Drained {
             proposals: std::mem::take(&mut inner.waiting),
-            broken: matches!(inner.gate, Gate::Broken(_)),
+            broken: matches!(inner.gate, Gate::Broken),
         }
     }
 

@@ -1,0 +1,123 @@
+//! When a snapshot of this member is due, and how much of the log may go once it is durable.
+
+use raft::{ProgressState, eraftpb::Entry};
+
+use super::{Core, Event};
+use crate::{RaftId, SnapshotMeta};
+
+/// The log in memory may be kept longer than configured for followers that would need a whole snapshot otherwise, up
+/// to this many bytes.
+const KEPT_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// After a snapshot failed, so many further entries are applied before the next try.
+const RETRY_ENTRIES: u64 = 1_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Snapshots {
+    /// The last entry that the newest snapshot, taken or received, includes.
+    last: u64,
+    bytes_since: u64,
+    /// The one being taken.
+    taking: Option<u64>,
+    not_before: u64,
+    /// Wanted whatever was applied since (keys have changed), and everything that it includes may go from the log.
+    forced: bool,
+    compact_all: bool,
+}
+
+impl Snapshots {
+    pub fn new(last: u64) -> Self {
+        Snapshots {
+            last,
+            bytes_since: 0,
+            taking: None,
+            not_before: 0,
+            forced: false,
+            compact_all: false,
+        }
+    }
+
+    pub fn count(&mut self, entry: &Entry) {
+        self.bytes_since += entry.data.len() as u64;
+    }
+
+    pub fn restored(&mut self, index: u64) {
+        self.last = index;
+        self.bytes_since = 0;
+    }
+}
+
+impl Core {
+    /// Wants a snapshot soon, whatever was applied since the last one, and the log compacted up to it.
+    pub fn force_snapshot(&mut self) {
+        self.snapshots.forced = true;
+    }
+
+    pub(super) fn take_snapshot_if_due(&mut self) {
+        let applied = self.raw.raft.raft_log.applied;
+        let state = &self.snapshots;
+        if state.taking.is_some() || applied <= state.last || self.writes.installing() {
+            return;
+        }
+        let due = applied - state.last >= self.config.snapshot_entries
+            || state.bytes_since >= self.config.snapshot_bytes;
+        if !(state.forced || due && applied >= state.not_before) {
+            return;
+        }
+        let Some(term) = self.raw.store().term_at(applied) else { return };
+        let ids = self.raw.raft.prs().conf().voters().ids();
+        let mut voters: Vec<_> = ids.iter().map(RaftId).collect();
+        voters.sort_unstable();
+        let meta = SnapshotMeta { index: applied, term, voters };
+        let state = &mut self.snapshots;
+        state.taking = Some(applied);
+        state.compact_all = std::mem::take(&mut state.forced);
+        state.bytes_since = 0;
+        let membership = self.membership.clone();
+        self.out.events.push(Event::TakeSnapshot { meta, membership });
+    }
+
+    /// Whether an encoded snapshot is still worth saving: not when a leader's came in between.
+    pub fn snapshot_wanted(&self, meta: &SnapshotMeta) -> bool {
+        !self.ended && meta.index > self.snapshots.last
+    }
+
+    /// A snapshot of this member is durable.
+    pub fn snapshot_saved(&mut self, meta: SnapshotMeta) {
+        self.snapshots.taking = None;
+        if !self.snapshot_wanted(&meta) {
+            return;
+        }
+        self.snapshots.last = meta.index;
+        let through = self.compact_through(meta.index);
+        self.raw.mut_store().saved(meta);
+        if through >= self.raw.store().first() {
+            self.raw.mut_store().compact(through);
+            self.out.events.push(Event::Compact(through));
+        }
+    }
+
+    /// A snapshot could not be encoded or is not wanted any more.
+    pub fn snapshot_failed(&mut self) {
+        self.snapshots.taking = None;
+        self.snapshots.not_before = self.raw.raft.raft_log.applied + RETRY_ENTRIES;
+    }
+
+    /// Followers that stream along, or that are being sent a snapshot, find what they need next in the log.
+    fn compact_through(&self, index: u64) -> u64 {
+        if self.snapshots.compact_all {
+            return index;
+        }
+        let through = index.saturating_sub(self.config.keep_entries);
+        if !self.is_leader() || self.raw.store().bytes() > KEPT_BYTES_MAX {
+            return through;
+        }
+        let needed = self.raw.raft.prs().iter().filter_map(|(_, progress)| match progress.state {
+            ProgressState::Replicate if progress.recent_active => Some(progress.matched),
+            ProgressState::Snapshot => Some(progress.pending_snapshot),
+            _ => None,
+        });
+        needed.fold(through, u64::min)
+    }
+}

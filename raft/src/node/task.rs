@@ -1,0 +1,421 @@
+//! The node's task: gives the core what came in, does what the core says.
+//!
+//! Each round takes everything that waits, lets the core work on it once, and so batches by itself when there is much
+//! to do. Nothing here waits for the disk or a peer.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, mpsc::TrySendError},
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{Interval, MissedTickBehavior},
+};
+
+use super::{
+    command::{Command, Reply, Report},
+    log_writer::{Done, LogWriter, Work},
+    proposals::Proposals,
+};
+use crate::{
+    KeyId, ProbeError, RaftId, Refusal, RotateError, Sizes, Snapshot, SnapshotError, SnapshotMeta,
+    StateMachine, Status, StopReason, Timing, Transport,
+    core::{Answer, Core, Event, Output, RequestId},
+    door::PeerMessage,
+    wire,
+};
+
+/// Messages, reports or commands taken in one round at most, so that ticks and the disk's answers get their turn.
+const TAKEN_PER_ROUND_MAX: usize = 1024;
+
+/// The request by which the node itself hands leadership over before it stops.
+const HAND_OVER: RequestId = RequestId(0);
+
+/// What work outside the task and the log writer has come to.
+pub enum Finished {
+    Encoded { meta: SnapshotMeta, outcome: Result<Bytes, SnapshotError> },
+    Probed { request: RequestId, outcome: Result<(), ProbeError> },
+}
+
+/// The queues that the task reads.
+pub struct Inbox {
+    pub messages: mpsc::Receiver<PeerMessage>,
+    pub reports: mpsc::Receiver<Report>,
+    pub commands: mpsc::Receiver<Command>,
+    pub done: mpsc::Receiver<Done>,
+    pub finished: mpsc::Receiver<Finished>,
+}
+
+/// See the module.
+pub struct Task<S> {
+    pub core: Core,
+    pub state_machine: S,
+    pub transport: Arc<dyn Transport>,
+    pub proposals: Arc<Proposals>,
+    pub wake: Arc<Notify>,
+    pub log: LogWriter,
+    pub finished: mpsc::Sender<Finished>,
+    pub status: watch::Sender<Arc<Status>>,
+    pub seen: Seen,
+}
+
+/// What the task keeps in mind besides the core.
+#[derive(Default)]
+pub struct Seen {
+    replies: BTreeMap<RequestId, Reply>,
+    last_request: u64,
+    answers: Vec<(RequestId, Answer)>,
+    sizes: Sizes,
+    keys_in_use: Arc<BTreeSet<KeyId>>,
+    leading: bool,
+    stop: Option<StopReason>,
+    /// Ticks left until the node stops even though not everything under way has ended.
+    stopping: Option<u32>,
+    handing_over: bool,
+}
+
+impl Seen {
+    /// At the start, with the keys that the log store uses.
+    pub fn new(keys_in_use: BTreeSet<KeyId>) -> Self {
+        Seen { keys_in_use: Arc::new(keys_in_use), ..Seen::default() }
+    }
+}
+
+impl<S: StateMachine> Task<S> {
+    /// Runs until the node is to stop; gives the reason.
+    pub async fn run(mut self, mut inbox: Inbox, timing: Timing) -> StopReason {
+        let mut ticker = tokio::time::interval(timing.tick);
+        // After a stall, peers must not see a burst of time.
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticker.reset();
+        let mut messages = Vec::new();
+        loop {
+            self.round();
+            if let Some(reason) = self.seen.stop.take() {
+                return self.finish(reason);
+            }
+            self.wait(&mut inbox, &mut ticker, &mut messages, timing).await;
+        }
+    }
+
+    /// Waits for something to come in, and takes everything that has.
+    async fn wait(
+        &mut self,
+        inbox: &mut Inbox,
+        ticker: &mut Interval,
+        messages: &mut Vec<PeerMessage>,
+        timing: Timing,
+    ) {
+        tokio::select! {
+            biased;
+            _ = ticker.tick() => self.tick(),
+            done = inbox.done.recv() => match done {
+                Some(done) => self.done(done),
+                None => self.stop(StopReason::Fault("the log writer has ended".to_owned())),
+            },
+            Some(finished) = inbox.finished.recv() => self.finished(finished),
+            _ = inbox.messages.recv_many(messages, TAKEN_PER_ROUND_MAX) => {}
+            () = self.wake.notified() => {}
+            command = inbox.commands.recv() => match command {
+                Some(command) => self.command(command, timing),
+                None => self.stop(StopReason::Asked),
+            },
+            Some(report) = inbox.reports.recv() => self.report(report),
+        }
+        while let Ok(done) = inbox.done.try_recv() {
+            self.done(done);
+        }
+        while let Ok(finished) = inbox.finished.try_recv() {
+            self.finished(finished);
+        }
+        while messages.len() < TAKEN_PER_ROUND_MAX {
+            let Ok(message) = inbox.messages.try_recv() else { break };
+            messages.push(message);
+        }
+        for message in messages.drain(..) {
+            self.core.step(message);
+        }
+        for _ in 0..TAKEN_PER_ROUND_MAX {
+            let Ok(command) = inbox.commands.try_recv() else { break };
+            self.command(command, timing);
+        }
+        for _ in 0..TAKEN_PER_ROUND_MAX {
+            let Ok(report) = inbox.reports.try_recv() else { break };
+            self.report(report);
+        }
+    }
+
+    /// One round of the core's work.
+    fn round(&mut self) {
+        let drained = self.proposals.drain();
+        if !drained.proposals.is_empty() {
+            let proposals = drained.proposals.into_iter();
+            self.core.propose(proposals.map(|proposal| (proposal.ticket, proposal.data)));
+        }
+        if drained.broken {
+            self.core.break_epoch();
+        }
+        while self.seen.stop.is_none() {
+            let output = self.core.ready();
+            if output.is_empty() {
+                break;
+            }
+            self.perform(output);
+        }
+        if self.seen.stopping.is_some() && !self.seen.handing_over && self.core.in_flight() == 0 {
+            self.stop(StopReason::Asked);
+        }
+        self.publish();
+        for (request, answer) in std::mem::take(&mut self.seen.answers) {
+            if request == HAND_OVER {
+                self.seen.handing_over = false;
+                self.wake.notify_one();
+            } else if let Some(reply) = self.seen.replies.remove(&request) {
+                reply.send(answer);
+            }
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        for envelope in output.send {
+            self.transport.send(&envelope.to, envelope.message);
+        }
+        for envelope in output.send_snapshot {
+            let to = envelope.to.raft_id;
+            let work = Work::ReadSnapshot { to: envelope.to, message: envelope.message };
+            if self.log.give(work).is_err() {
+                self.core.report_snapshot(to, false);
+            }
+        }
+        for persist in output.persist {
+            self.give(Work::Append { number: persist.number, batch: persist.batch });
+        }
+        for event in output.events {
+            if self.seen.stop.is_some() {
+                return;
+            }
+            self.event(event);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Apply(entries) => {
+                let index = entries.first().map_or(0, |entry| entry.index);
+                if let Err(error) = self.state_machine.apply(entries) {
+                    self.state_machine_failed(index, &error);
+                }
+            }
+            Event::Refused(ticket, why) => self.state_machine.refused(ticket, why),
+            Event::EpochEnded(why) => self.close_queue(why),
+            Event::Leading(epoch, commit_index) => {
+                self.seen.leading = true;
+                self.proposals.open(epoch);
+                self.state_machine.leading(epoch, commit_index);
+            }
+            Event::Following => self.following(Refusal::NotLeader),
+            Event::Restore { index, data } => match self.state_machine.restore(index, data) {
+                Ok(membership) => self.core.restored(membership),
+                Err(error) => self.state_machine_failed(index, &error),
+            },
+            Event::TakeSnapshot { meta, membership } => {
+                let write = self.state_machine.snapshot();
+                let finished = self.finished.clone();
+                tokio::task::spawn_blocking(move || {
+                    let outcome = write(&membership);
+                    // When the node has gone, so has the need.
+                    let _ = finished.blocking_send(Finished::Encoded { meta, outcome });
+                });
+            }
+            Event::Compact(through) => self.give(Work::Compact(through)),
+            Event::Members(membership) => {
+                self.transport.members_changed(&membership, self.core.own());
+            }
+            Event::Probe { request, addr } => {
+                let probe = self.transport.probe(&addr);
+                let finished = self.finished.clone();
+                tokio::spawn(async move {
+                    let outcome = probe.await;
+                    let _ = finished.send(Finished::Probed { request, outcome }).await;
+                });
+            }
+            Event::Answer(request, answer) => self.seen.answers.push((request, answer)),
+            Event::Ended(reason) => self.stop(reason),
+        }
+    }
+
+    /// Refuses what waits in the queue, and what comes from now on.
+    fn close_queue(&mut self, why: Refusal) {
+        for proposal in self.proposals.close(why) {
+            self.state_machine.refused(proposal.ticket, why);
+        }
+    }
+
+    fn following(&mut self, why: Refusal) {
+        self.close_queue(why);
+        if std::mem::take(&mut self.seen.leading) {
+            self.state_machine.following();
+        }
+    }
+
+    fn state_machine_failed(&mut self, index: u64, error: &dyn std::error::Error) {
+        let mut detail = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            detail = format!("{detail}: {cause}");
+            source = cause.source();
+        }
+        self.stop(StopReason::StateMachine { index, detail });
+    }
+
+    /// The core's work is bounded, so the queue has room for it. When the thread has ended, why is among its answers.
+    fn give(&mut self, work: Work) {
+        if let Err(TrySendError::Full(_)) = self.log.give(work) {
+            self.stop(StopReason::Fault("the log writer's queue is full".to_owned()));
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Persisted { number, sizes } => {
+                self.seen.sizes = sizes;
+                self.core.persisted(number);
+            }
+            Done::SnapshotSaved(meta) => self.core.snapshot_saved(meta),
+            Done::SnapshotRead { to, mut message, snapshot } => match snapshot {
+                Some(snapshot) => {
+                    wire::attach_snapshot(&mut message, snapshot);
+                    self.transport.send(&to, message);
+                }
+                None => {
+                    // Perhaps it has rotted; a new one takes its place.
+                    self.core.report_snapshot(to.raft_id, false);
+                    self.core.force_snapshot();
+                }
+            },
+            Done::Keys { in_use, rotated } => {
+                self.seen.keys_in_use = Arc::new(in_use);
+                if let Some((reply, outcome)) = rotated {
+                    self.core.force_snapshot();
+                    // Whoever asked may have gone.
+                    let _ = reply.send(outcome);
+                }
+            }
+            Done::Failed(error) => {
+                tracing::error!("the raft log failed, so this member stops: {error}");
+                self.stop(StopReason::Storage(Arc::new(error)));
+            }
+        }
+    }
+
+    fn finished(&mut self, finished: Finished) {
+        match finished {
+            Finished::Encoded { meta, outcome: Ok(data) } if self.core.snapshot_wanted(&meta) => {
+                self.give(Work::SaveSnapshot(Snapshot { meta, data }));
+            }
+            Finished::Encoded { outcome, .. } => {
+                if let Err(error) = outcome {
+                    tracing::error!("a raft snapshot could not be taken: {error:?}");
+                }
+                self.core.snapshot_failed();
+            }
+            Finished::Probed { request, outcome } => self.core.probed(request, outcome),
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Unreachable(to) => self.core.report_unreachable(to),
+            Report::Reachable(to) => self.core.report_reachable(to),
+            Report::Snapshot { to, delivered } => self.core.report_snapshot(to, delivered),
+            Report::Removed => self.core.report_removed(),
+        }
+    }
+
+    fn command(&mut self, command: Command, timing: Timing) {
+        match command {
+            Command::Read { reply } => {
+                let request = self.request(Reply::Read(reply));
+                self.core.read(request);
+            }
+            Command::Join { node_id, addr, reply } => {
+                let request = self.request(Reply::Join(reply));
+                self.core.join(request, node_id, addr);
+            }
+            Command::Remove { raft_id, reply } => {
+                let request = self.request(Reply::Remove(reply));
+                self.core.remove(request, raft_id);
+            }
+            Command::Transfer { to, reply } => {
+                let request = self.request(Reply::Transfer(reply));
+                self.core.transfer_to(request, to);
+            }
+            Command::Rotate { keys, reply } => {
+                let given = self.log.give(Work::Rotate { keys, reply });
+                if let Err(TrySendError::Full(Work::Rotate { reply, .. })) = given {
+                    let _ = reply.send(Err(RotateError::Busy));
+                }
+            }
+            Command::Stop { hand_over } => {
+                if !hand_over {
+                    self.stop(StopReason::Asked);
+                } else if self.seen.stopping.is_none() {
+                    self.seen.stopping = Some(timing.election_ticks);
+                    self.seen.handing_over = self.core.is_leader();
+                    self.core.close();
+                    if self.seen.handing_over {
+                        self.core.transfer_to(HAND_OVER, None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, reply: Reply) -> RequestId {
+        self.seen.last_request += 1;
+        let request = RequestId(self.seen.last_request);
+        self.seen.replies.insert(request, reply);
+        request
+    }
+
+    fn tick(&mut self) {
+        self.core.tick();
+        if let Some(left) = &mut self.seen.stopping {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.stop(StopReason::Asked);
+            }
+        }
+    }
+
+    /// The first reason is the one that counts.
+    fn stop(&mut self, reason: StopReason) {
+        self.seen.stop.get_or_insert(reason);
+    }
+
+    /// Watchers are woken by what changes seldom; the rest is there when they look.
+    fn publish(&mut self) {
+        let status = Status {
+            sizes: self.seen.sizes,
+            keys_in_use: self.seen.keys_in_use.clone(),
+            ..self.core.status()
+        };
+        self.status.send_if_modified(|published| {
+            let changed = !status.is_like(published);
+            *published = Arc::new(status);
+            changed
+        });
+    }
+
+    fn finish(mut self, reason: StopReason) -> StopReason {
+        self.core.flush();
+        for persist in self.core.ready().persist {
+            self.give(Work::Append { number: persist.number, batch: persist.batch });
+        }
+        self.following(Refusal::ShuttingDown);
+        tracing::info!(own = %RaftId(self.core.own().0), "the raft node stops: {reason}");
+        reason
+    }
+}

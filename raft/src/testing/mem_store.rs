@@ -1,0 +1,116 @@
+//! A log store in memory. Clones share the disk, so that a restart finds what was written.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use parking_lot::Mutex;
+
+use crate::{Batch, Identity, KeyId, Keyring, LogStore, Recovered, Sizes, Snapshot, StorageError};
+
+/// See the module.
+#[derive(Clone, Default)]
+pub struct MemStore {
+    disk: Arc<Mutex<Disk>>,
+}
+
+#[derive(Default)]
+struct Disk {
+    recovered: Option<Recovered>,
+    fail: bool,
+    appends: usize,
+}
+
+impl MemStore {
+    /// Everything written from now on fails.
+    pub fn fail(&self) {
+        self.disk.lock().fail = true;
+    }
+
+    /// What is on the disk.
+    pub fn recovered(&self) -> Option<Recovered> {
+        self.disk.lock().recovered.clone()
+    }
+
+    /// Changes what is on the disk behind everybody's back.
+    pub fn edit(&self, change: impl FnOnce(&mut Recovered)) {
+        self.disk.lock().recovered.as_mut().map(change);
+    }
+
+    /// How many writes there were.
+    pub fn appends(&self) -> usize {
+        self.disk.lock().appends
+    }
+
+    fn with<R>(&self, work: impl FnOnce(&mut Recovered) -> R) -> Result<R, StorageError> {
+        let mut disk = self.disk.lock();
+        if disk.fail {
+            let source = std::io::Error::other("no space left on device");
+            return Err(StorageError::Io { action: "write the log".to_owned(), source });
+        }
+        let recovered = disk.recovered.as_mut();
+        recovered.map(work).ok_or_else(|| StorageError::Misuse("not created".to_owned()))
+    }
+}
+
+impl LogStore for MemStore {
+    fn load(&mut self) -> Result<Option<Recovered>, StorageError> {
+        Ok(self.recovered())
+    }
+
+    fn create(&mut self, identity: &Identity) -> Result<(), StorageError> {
+        let mut disk = self.disk.lock();
+        assert!(disk.recovered.is_none(), "created twice");
+        let identity = identity.clone();
+        let entries = Vec::new();
+        disk.recovered =
+            Some(Recovered { identity, hard_state: Default::default(), snapshot: None, entries });
+        Ok(())
+    }
+
+    fn append(&mut self, batch: &Batch) -> Result<(), StorageError> {
+        self.disk.lock().appends += 1;
+        self.with(|disk| {
+            if let Some(snapshot) = &batch.snapshot {
+                disk.snapshot = Some(snapshot.clone());
+                disk.entries.clear();
+            }
+            if let Some(hard_state) = batch.hard_state {
+                disk.hard_state = hard_state;
+            }
+            if let Some(first) = batch.entries.first() {
+                disk.entries.retain(|entry| entry.index < first.index);
+                let base = disk.snapshot.as_ref().map_or(0, |snapshot| snapshot.meta.index);
+                let last = disk.entries.last().map_or(base, |entry| entry.index);
+                assert_eq!(first.index, last + 1, "a gap in the log");
+                disk.entries.extend(batch.entries.iter().cloned());
+            }
+        })
+    }
+
+    fn save_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StorageError> {
+        self.with(|disk| disk.snapshot = Some(snapshot.clone()))
+    }
+
+    fn read_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
+        self.with(|disk| disk.snapshot.clone())
+    }
+
+    fn compact(&mut self, through: u64) -> Result<(), StorageError> {
+        self.with(|disk| {
+            let saved = disk.snapshot.as_ref().map_or(0, |snapshot| snapshot.meta.index);
+            assert!(through <= saved, "compacted beyond the snapshot");
+            disk.entries.retain(|entry| entry.index > through);
+        })
+    }
+
+    fn rotate(&mut self, _keys: Keyring) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn keys_in_use(&self) -> BTreeSet<KeyId> {
+        BTreeSet::new()
+    }
+
+    fn sizes(&self) -> Sizes {
+        Sizes::default()
+    }
+}

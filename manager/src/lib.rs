@@ -10,5 +10,8 @@ pub mod authority;
 pub mod control;
 pub mod dispatcher;
 pub mod group;
+pub mod keys;
 pub mod roles;
+#[cfg(test)]
+mod test_group;
 pub mod watch;

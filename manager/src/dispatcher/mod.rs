@@ -1,1 +1,131 @@
-//! The Dispatcher service: sessions of nodes, their heartbeats and liveness, and their assignments.
+//! The workers' interface: sessions, heartbeats, what is assigned to a node and what it reports; and which nodes live.
+//!
+//! The service answers for as long as [`run`] runs, which is while this manager leads; at other times every call is told
+//! that the dispatcher is stopped. What is decided is decided in pure modules: `liveness` (who is lost), `node_state`
+//! (what becomes of a node object), `message` (what a session is told), `assignment_set` (what a node is to run),
+//! `status_reports` (what is believed of a report), `timing` (how long). The rest moves their values.
+//!
+//! Costs: an idle node costs its heartbeat, which only moves a deadline in memory. A change of an object wakes the one
+//! session it concerns. Nodes that register at the same time share log entries.
+
+mod assignment_set;
+mod fan_out;
+mod leadership;
+mod liveness;
+mod liveness_loop;
+mod message;
+mod node_state;
+mod node_writes;
+mod report_writes;
+mod service;
+mod sessions;
+mod status_reports;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod timing;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use skep_proto::ids::NodeId;
+use skep_store::{Store, StoreError};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use self::{leadership::Leadership, node_state::NodeChange, timing::DISCONNECT_WRITE_MAX};
+use crate::group::Group;
+
+/// What the dispatcher works with.
+#[derive(Clone)]
+pub struct DispatcherConfig {
+    /// The objects.
+    pub store: Store,
+    /// The managers, and the proof that this one leads.
+    pub group: Arc<dyn Group>,
+    /// This manager's node: what it writes of reports carries its name.
+    pub node_id: NodeId,
+    /// Decides session ids and the jitter of periods.
+    pub seed: u64,
+}
+
+/// The Dispatcher service. Cheap to clone; clones are one dispatcher. Expects the [`skep_api::Caller`] of each request
+/// in its extensions.
+#[derive(Clone)]
+pub struct DispatcherService {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: DispatcherConfig,
+    leadership: ArcSwapOption<Leadership>,
+}
+
+impl DispatcherService {
+    /// A dispatcher that is stopped until [`run`] runs.
+    pub fn new(config: DispatcherConfig) -> DispatcherService {
+        let leadership = ArcSwapOption::empty();
+        DispatcherService { shared: Arc::new(Shared { config, leadership }) }
+    }
+
+    /// How many nodes are in session with this manager.
+    pub fn session_count(&self) -> usize {
+        self.shared.leadership.load().as_ref().map_or(0, |leadership| leadership.sessions.len())
+    }
+
+    fn leadership(&self) -> Result<Arc<Leadership>, Status> {
+        let leadership = self.shared.leadership.load_full();
+        leadership.ok_or_else(|| Status::aborted("dispatcher is stopped"))
+    }
+}
+
+/// Serves nodes while this manager leads: to be started once it leads and has applied everything up to its election, one
+/// at a time. Ends when `stop` is cancelled, after it told the nodes to look for another manager and recorded that. When
+/// the future is dropped instead, sessions end all the same and nothing is recorded.
+pub async fn run(dispatcher: DispatcherService, stop: CancellationToken) {
+    let (leadership, queue) = Leadership::begin(&dispatcher.shared.config);
+    let serving = Serving { dispatcher, leadership };
+    let leadership = &*serving.leadership;
+    serving.dispatcher.shared.leadership.store(Some(serving.leadership.clone()));
+    let loops = async {
+        tokio::join!(
+            node_writes::run(leadership, queue),
+            report_writes::run(leadership),
+            fan_out::store_changes(leadership),
+            fan_out::membership_changes(leadership),
+            liveness_loop::sweep(leadership),
+            liveness_loop::record_unknown(leadership),
+        )
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = loops => {}
+    }
+    let nodes = serving.end();
+    let disconnected = leadership.store.batch(nodes, |tx, node| {
+        node_writes::apply(tx, node, Some(&NodeChange::Disconnected)).map(drop::<bool>)
+    });
+    // Not possible any more when leadership is lost; the next leader finds out by itself.
+    let _: Result<Vec<Result<(), skep_store::UpdateError<StoreError>>>, _> =
+        timeout(DISCONNECT_WRITE_MAX, disconnected).await;
+}
+
+/// Ends the sessions when the loops do, however that comes about.
+struct Serving {
+    dispatcher: DispatcherService,
+    leadership: Arc<Leadership>,
+}
+
+impl Serving {
+    fn end(&self) -> Vec<NodeId> {
+        self.dispatcher.shared.leadership.store(None);
+        self.leadership.end()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -64,6 +64,11 @@ impl ChannelPool {
         Ok(channel)
     }
 
+    /// A channel of its own for something large, which would hold up everything behind it on the shared one.
+    pub fn apart(&self, addr: &str) -> Result<Channel, DialError> {
+        self.dial.dial(addr)
+    }
+
     /// Forgets the connection of an address: of a manager that has left, or whose connection failed. Calls that are
     /// under way on it go on.
     pub fn forget(&self, addr: &str) {

@@ -23,7 +23,8 @@ async fn connections_that_say_nothing_are_in_nobodys_way() {
     let home = Cluster::new("cluster-1");
     let manager = Manager::start(home.node("manager-1", Role::Manager), Script::default()).await;
     let mut silent = Vec::new();
-    for _ in 0..100 {
+    // More than there are turns for handshakes.
+    for _ in 0..600 {
         silent.push(TcpStream::connect(&manager.addr).await.expect("connected"));
     }
     let worker = channel(&home.node("worker-1", Role::Worker), &manager.addr);

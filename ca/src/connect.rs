@@ -21,6 +21,12 @@ use crate::tls::PeerName;
 /// Bound on a TCP connection and its TLS handshake together: managers are near, and a caller has others to try.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What a peer may send on one call before we have read it.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// The same for a whole connection: large against one call, because a manager passes on the streams of thousands of
+/// workers over one, and a few that are not read must not stop the others.
+const CONNECTION_WINDOW_BYTES: u32 = 64 * 1024 * 1024;
+
 /// Why there is no channel.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -129,5 +135,9 @@ fn endpoint(addr: &str) -> Result<Endpoint, ConnectError> {
     let (_, port) = addr.rsplit_once(':').ok_or_else(invalid)?;
     port.parse::<u16>().map_err(|_| invalid())?;
     let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|_| invalid())?;
-    Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true))
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
 }

@@ -9,12 +9,13 @@ use std::{
 };
 
 use http::{Request, Response};
+use rustls::server::Acceptor;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::Service;
@@ -29,9 +30,10 @@ use crate::{caller::Caller, identity::ServerTls, subject};
 pub const CONNECTIONS_MAX: usize = 32_768;
 /// Open connections without a certificate: those who join, and those who only try to be in the way.
 pub const ANONYMOUS_CONNECTIONS_MAX: usize = 2_048;
-/// Handshakes under way. A handshake is a millisecond of CPU; more at a time only make all of them late.
+/// Handshakes under way, counted from the peer's first message: who only connects takes nobody's turn. A handshake is
+/// a millisecond of CPU; more at a time only make all of them late.
 pub const HANDSHAKES_MAX: usize = 512;
-/// How long a handshake may take once it is its turn.
+/// How long the peer's first message may take, and after it the rest of the handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pause after the system refused to give a connection, so that a lack of descriptors does not become a busy loop.
@@ -75,6 +77,7 @@ impl RemoteListener {
         let turn = Turnstile {
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             anonymous: Arc::new(Semaphore::new(ANONYMOUS_CONNECTIONS_MAX)),
+            tls: self.tls,
             stats: self.stats.clone(),
         };
         let mut tasks = JoinSet::new();
@@ -99,15 +102,11 @@ impl RemoteListener {
                 }
             };
             self.stats.accepted.fetch_add(1, Relaxed);
-            let Some(config) = self.tls.server_config() else {
-                tracing::debug!(%from, "connection closed: this node has no certificate yet");
-                continue;
-            };
             let open = OpenGuard::new(self.stats.clone());
             let (turn, service, stop) = (turn.clone(), service.clone(), stop.clone());
             tasks.spawn(async move {
                 let _held = (permit, open);
-                turn.pass(stream, from, TlsAcceptor::from(config), service, stop).await;
+                turn.pass(stream, from, service, stop).await;
             });
         }
         drop(self.listener);
@@ -120,25 +119,20 @@ impl RemoteListener {
 struct Turnstile {
     handshakes: Arc<Semaphore>,
     anonymous: Arc<Semaphore>,
+    tls: Arc<dyn ServerTls>,
     stats: Arc<ListenerStats>,
 }
 
 impl Turnstile {
-    async fn pass<S>(
-        self,
-        stream: TcpStream,
-        from: SocketAddr,
-        acceptor: TlsAcceptor,
-        service: S,
-        stop: CancellationToken,
-    ) where
+    async fn pass<S>(self, stream: TcpStream, from: SocketAddr, service: S, stop: CancellationToken)
+    where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
             + Clone
             + Send
             + 'static,
         S::Future: Send,
     {
-        let handshake = self.handshake(stream, from, acceptor);
+        let handshake = self.handshake(stream, from);
         let stream = tokio::select! {
             stream = handshake => stream,
             () = stop.cancelled() => None,
@@ -167,18 +161,28 @@ impl Turnstile {
         connection::serve(stream, caller, service, stop).await;
     }
 
-    async fn handshake(
-        &self,
-        stream: TcpStream,
-        from: SocketAddr,
-        acceptor: TlsAcceptor,
-    ) -> Option<TlsStream<TcpStream>> {
-        let _turn = self.handshakes.acquire().await.ok()?;
+    async fn handshake(&self, stream: TcpStream, from: SocketAddr) -> Option<TlsStream<TcpStream>> {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%from, "TCP_NODELAY not set: {error}");
         }
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Some(stream),
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+        let hello = self.in_time(from, hello).await?;
+        let Some(config) = self.tls.server_config() else {
+            tracing::debug!(%from, "connection closed: this node has no certificate yet");
+            return None;
+        };
+        let _turn = self.handshakes.acquire().await.ok()?;
+        self.in_time(from, hello.into_stream(config)).await
+    }
+
+    /// The outcome of one half of a handshake; `None` when it failed or took too long, which is counted.
+    async fn in_time<T>(
+        &self,
+        from: SocketAddr,
+        half: impl Future<Output = io::Result<T>>,
+    ) -> Option<T> {
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, half).await {
+            Ok(Ok(done)) => Some(done),
             Ok(Err(error)) => {
                 self.stats.handshakes_failed.fetch_add(1, Relaxed);
                 tracing::debug!(%from, "TLS handshake failed: {error}");

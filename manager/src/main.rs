@@ -83,7 +83,7 @@ async fn daemon(options: &DaemonOptions, shutdown: CancellationToken) -> anyhow:
         control = %config.control.display(),
         "skepd starts"
     );
-    let (daemon, actor) = Daemon::start(config, Clock::system(), shutdown.clone());
+    let (daemon, actor) = Daemon::start(config, Clock::system(), shutdown.clone())?;
     let mut tasks = JoinSet::new();
     tasks.spawn(control_socket::serve(socket, daemon.clone(), shutdown.clone()));
     if let Some(listener) = metrics_listener {

@@ -39,6 +39,20 @@ impl Config {
     }
 }
 
+/// What may change while a node runs. Comes from the replicated state, so that all members agree on it in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The length of one tick, and whether candidates ask first. How many ticks make a heartbeat and an election timeout
+    /// is fixed from the start.
+    pub tick: std::time::Duration,
+    /// See [`Timing::pre_vote`].
+    pub pre_vote: bool,
+    /// See [`Config::snapshot_entries`].
+    pub snapshot_entries: u64,
+    /// See [`Config::keep_entries`].
+    pub keep_entries: u64,
+}
+
 /// How a node comes to be.
 #[derive(Clone, Debug)]
 pub enum Start {

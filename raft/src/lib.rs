@@ -26,7 +26,7 @@ mod transport;
 mod types;
 mod wire;
 
-pub use config::{Config, PROPOSAL_BYTES_MAX, Start};
+pub use config::{Config, PROPOSAL_BYTES_MAX, Settings, Start};
 pub use errors::{
     Joined, MembershipError, ReadError, RotateError, StartError, StepError, StopReason,
     TransferError,

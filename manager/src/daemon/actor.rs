@@ -12,7 +12,9 @@ use skep_proto::swarmkit::node_spec;
 use super::State;
 use crate::{
     config::Config,
-    node::{FoundOptions, JoinPlan, Node, NodeError, NodeExit, NodeFiles, NodeTask, Purpose},
+    node::{
+        FolderLock, FoundOptions, JoinPlan, Node, NodeError, NodeExit, NodeFiles, NodeTask, Purpose,
+    },
 };
 
 /// Requests of operators that may wait; more are refused, since one at a time is worked off.
@@ -111,20 +113,27 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the actor. It first goes on with what the state folder holds. The future that is returned with the
-    /// handle ends when `shutdown` fires and the node has stopped; it must be polled.
+    /// Claims the state folder and starts the actor, which first goes on with what that folder holds. The future that is
+    /// returned with the handle ends when `shutdown` fires and the node has stopped; it must be polled.
     pub fn start(
         config: Config,
         clock: Clock,
         shutdown: CancellationToken,
-    ) -> (Daemon, impl Future<Output = ()> + Send + 'static) {
+    ) -> Result<(Daemon, impl Future<Output = ()> + Send + 'static), NodeError> {
         let config = Arc::new(config);
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let (state_tx, state) = watch::channel(State::Pending);
         let files = NodeFiles::new(&config.state_dir);
-        let actor =
-            Actor { config: Arc::clone(&config), files, clock, state: state_tx, running: None };
-        (Daemon { requests, state, config }, actor.run(inbox, shutdown))
+        let lock = files.claim()?;
+        let actor = Actor {
+            config: Arc::clone(&config),
+            files,
+            clock,
+            state: state_tx,
+            running: None,
+            _lock: lock,
+        };
+        Ok((Daemon { requests, state, config }, actor.run(inbox, shutdown)))
     }
 
     /// What the daemon is at the moment.
@@ -180,6 +189,8 @@ struct Actor {
     clock: Clock,
     state: watch::Sender<State>,
     running: Option<Running>,
+    /// Keeps other daemons off the state folder.
+    _lock: FolderLock,
 }
 
 impl Actor {

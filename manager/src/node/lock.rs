@@ -1,6 +1,8 @@
 //! Autolock on one manager: its key file follows the cluster's unlock key, and the raft log's key is changed when it
 //! has lain on the disk in clear.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use skep_ca::{
     KeyFile, UnlockKey,
@@ -87,8 +89,15 @@ async fn rotate_data_keys(raft: &NodeHandle, key_file: &KeyFile) {
         Ok(Err(error)) => return error!(%error, "the new key of the raft log cannot be stored"),
         Err(error) => return error!(%error, "storing the new key of the raft log failed"),
     }
+    let current = ring.current.id();
     if let Err(error) = raft.rotate_keys(ring).await {
         return error!(%error, "the raft log cannot be sealed with its new key");
+    }
+    let only_current =
+        |status: &Arc<skep_raft::Status>| status.keys_in_use.iter().all(|key| *key == current);
+    if raft.watch_status().wait_for(only_current).await.is_err() {
+        // The node has ended; its next start finds both keys and goes on from there.
+        return;
     }
     let only = DataKeys { older: Vec::new(), ..next };
     let file = key_file.clone();

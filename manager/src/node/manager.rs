@@ -12,6 +12,7 @@ use rand::{RngCore as _, SeedableRng as _, rngs::StdRng};
 use skep_api::{ChannelPool, Door, GrpcTransport, Health, RaftServices, Surroundings};
 use skep_ca::{Clock, KeyFile, SecurityConfig};
 use skep_proto::{
+    ids::ClusterId,
     skep::GetRaftStatusResponse,
     swarmkit::{Cluster, LeaveRequest, RaftMember, raft_membership_client::RaftMembershipClient},
 };
@@ -26,7 +27,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use super::{
-    NodeError,
+    NodeError, address,
     error::chain,
     identity::{NodeIdentity, NodeTls, RaftLeader, StoreBlacklist},
     join_group, lock,
@@ -154,8 +155,9 @@ impl Manager {
         let store = Store::new(Arc::new(move || store_clock.now()), StdRng::from_os_rng());
         let pool = ChannelPool::new(Arc::new(NodeTls(security.clone())));
         let leader = LateLeader::default();
+        let node_identity = Arc::new(NodeIdentity::new(security.clone(), advertise.clone()));
         let around = Surroundings {
-            identity: Arc::new(NodeIdentity::new(security.clone(), advertise.clone())),
+            identity: node_identity.clone(),
             blacklist: Arc::new(StoreBlacklist::new(store.clone(), identity.cluster_id)),
             leader: Arc::new(leader.clone()),
             pool: pool.clone(),
@@ -219,6 +221,7 @@ impl Manager {
         };
         services.complete(super::services::remote(&context, &raft_services, &admin));
         let local = Door::local(around, super::services::local(&context, &admin));
+        let pool_of_followers = pool.clone();
         let manager = Arc::new(Manager {
             raft: raft.clone(),
             store: store.clone(),
@@ -227,8 +230,16 @@ impl Manager {
             local,
             pool,
         });
-        let task =
-            tokio::spawn(supervise(raft, store, key_file, context, leadership, stop.clone()));
+        let following = Following {
+            raft,
+            store,
+            key_file,
+            pool: pool_of_followers,
+            identity: node_identity,
+            advertise,
+            cluster_id: identity.cluster_id,
+        };
+        let task = tokio::spawn(supervise(following, context, leadership, stop.clone()));
         guard.disarm();
         Ok((manager, ManagerTask { task, stop }))
     }
@@ -374,21 +385,35 @@ fn open_log(raft_dir: &std::path::Path, keyring: &Keyring) -> Result<RedbLog, No
     Ok(RedbLog::new(Arc::new(disk), keyring, RedbLogConfig::default()))
 }
 
-/// Runs the control loops while this manager leads, and what every manager does beside them, until it ends.
-async fn supervise(
+/// What every manager does, whether it leads or not: it follows the cluster's settings.
+struct Following {
     raft: NodeHandle,
     store: Store,
     key_file: KeyFile,
+    pool: ChannelPool,
+    identity: Arc<NodeIdentity>,
+    advertise: String,
+    cluster_id: ClusterId,
+}
+
+impl Following {
+    async fn run(&self) {
+        tokio::join!(
+            timing::follow(&self.store, &self.raft),
+            lock::follow(&self.store, &self.raft, &self.key_file, self.cluster_id),
+            address::follow(&self.raft, &self.pool, &self.identity, &self.advertise),
+        );
+    }
+}
+
+/// Runs the control loops while this manager leads, and what every manager does beside them, until it ends.
+async fn supervise(
+    following: Following,
     context: LeaderContext,
     mut leadership: watch::Receiver<Leadership>,
     stop: CancellationToken,
 ) -> ManagerExit {
-    let following = async {
-        tokio::join!(
-            timing::follow(&store, &raft),
-            lock::follow(&store, &raft, &key_file, context.cluster_id),
-        );
-    };
+    let raft = following.raft.clone();
     let leading = async {
         loop {
             let leads = *leadership.borrow_and_update();
@@ -417,7 +442,7 @@ async fn supervise(
     let reason = tokio::select! {
         reason = ended => reason,
         () = stop.cancelled() => raft.stop(true).await,
-        () = async { tokio::join!(following, leading); } => raft.stopped().await,
+        () = async { tokio::join!(following.run(), leading); } => raft.stopped().await,
     };
     stop.cancel();
     match reason {

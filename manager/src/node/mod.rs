@@ -3,6 +3,7 @@
 //! The node follows its certificate. When a renewal brings another role, the manager is started or stopped; when the
 //! raft group has removed this member, its log is deleted; when the cluster no longer knows the node, it ends.
 
+mod address;
 mod agent;
 mod enter;
 mod error;
@@ -25,7 +26,7 @@ use std::{
 };
 
 use skep_agent::Remotes;
-use skep_ca::{Identity, JoinToken, KeyFile, Role, SecurityConfig, UnlockKey};
+use skep_ca::{Identity, JoinToken, Role, SecurityConfig, UnlockKey};
 use skep_proto::skep::{GetKeysResponse, GetStatusResponse, ManagerPeer};
 use tokio::sync::watch;
 
@@ -167,7 +168,6 @@ pub enum NodeExit {
 /// A node of a cluster.
 pub struct Node {
     security: SecurityConfig,
-    key_file: KeyFile,
     remotes: Arc<Remotes>,
     manager: watch::Receiver<Option<Arc<Manager>>>,
     agent: watch::Receiver<skep_agent::AgentState>,

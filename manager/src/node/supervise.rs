@@ -77,7 +77,7 @@ pub async fn start(
         }
         None => None,
     };
-    let Parts { config, files, security, key_file, remotes, advertise, .. } = &supervisor.parts;
+    let Parts { config, files, security, remotes, advertise, .. } = &supervisor.parts;
     let renewals = Renewals::default();
     let hooks = IdentityHooks {
         security: security.clone(),
@@ -89,7 +89,6 @@ pub async fn start(
         Arc::new(RenewalManagers { remotes: Arc::clone(remotes), local, manager: manager.clone() });
     let node = Arc::new(Node {
         security: security.clone(),
-        key_file: key_file.clone(),
         remotes: Arc::clone(remotes),
         manager,
         agent: agent.watch(),

@@ -1,7 +1,7 @@
 //! How the raft group ticks: a label of the cluster object, so that all members tick alike, whenever they came.
 
 use skep_proto::swarmkit::Cluster;
-use skep_raft::{NodeHandle, Timing};
+use skep_raft::{NodeHandle, Settings, Timing};
 use skep_store::{Kind, Selector, Store, Tables};
 
 use crate::leader::defaults::{TIMING_FAST, TIMING_LABEL};
@@ -35,5 +35,18 @@ pub async fn follow(store: &Store, raft: &NodeHandle) {
 async fn apply(tables: &Tables, raft: &NodeHandle) {
     let Some(cluster) = tables.all::<Cluster>().next() else { return };
     let spec = cluster.spec.as_ref().and_then(|spec| spec.raft.as_ref());
-    let _ = (spec, raft);
+    let timing = timing(tables);
+    // Zero is what a client that knows nothing of these leaves behind.
+    let or_default = |value: Option<u64>, default| value.filter(|&v| v != 0).unwrap_or(default);
+    let defaults = skep_raft::Config::new(timing, 0);
+    raft.configure(Settings {
+        tick: timing.tick,
+        pre_vote: timing.pre_vote,
+        snapshot_entries: or_default(spec.map(|s| s.snapshot_interval), defaults.snapshot_entries),
+        keep_entries: or_default(
+            spec.map(|s| s.log_entries_for_slow_followers),
+            defaults.keep_entries,
+        ),
+    })
+    .await;
 }

@@ -35,7 +35,9 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 pub use recover::{Restored, prepare};
 pub use writes::WRITES_IN_FLIGHT_MAX;
 
-use crate::{Config, Member, Membership, RaftId, StartError, StopReason, drain, log::MemLog, wire};
+use crate::{
+    Config, Member, Membership, RaftId, Settings, StartError, StopReason, drain, log::MemLog, wire,
+};
 
 /// Entry bytes of one append message at most: SwarmKit's setting.
 const APPEND_BYTES_MAX: u64 = 65_535;
@@ -153,6 +155,15 @@ impl Core {
     /// Campaigns as soon as the rules allow it, without waiting for a silence.
     pub fn campaign(&mut self) {
         self.campaign = Campaign::Wanted;
+    }
+
+    /// Changes what may change while a member runs; the clock itself is whoever ticks.
+    pub fn configure(&mut self, settings: Settings) {
+        self.config.timing.tick = settings.tick;
+        self.config.timing.pre_vote = settings.pre_vote;
+        self.config.snapshot_entries = settings.snapshot_entries;
+        self.config.keep_entries = settings.keep_entries;
+        self.raw.raft.pre_vote = settings.pre_vote;
     }
 
     /// Hands out what is written lazily otherwise: the commit index, before a stop.

@@ -3,7 +3,8 @@
 use tokio::sync::oneshot;
 
 use crate::{
-    Joined, Keyring, MembershipError, RaftId, ReadError, RotateError, TransferError, core::Answer,
+    Joined, Keyring, MembershipError, RaftId, ReadError, RotateError, Settings, TransferError,
+    core::Answer,
 };
 
 /// Asked through a handle; an unanswered reply means that the node has ended.
@@ -13,6 +14,7 @@ pub enum Command {
     Remove { raft_id: RaftId, reply: oneshot::Sender<Result<(), MembershipError>> },
     Transfer { to: Option<RaftId>, reply: oneshot::Sender<Result<RaftId, TransferError>> },
     Rotate { keys: Keyring, reply: oneshot::Sender<Result<(), RotateError>> },
+    Configure(Settings),
     Stop { hand_over: bool },
 }
 

@@ -11,8 +11,8 @@ use super::{
     proposals::{Proposal, Proposals},
 };
 use crate::{
-    Epoch, Joined, Keyring, MembershipError, RaftId, ReadError, Refusal, RotateError, Status,
-    StepError, StopReason, Ticket, TransferError,
+    Epoch, Joined, Keyring, MembershipError, RaftId, ReadError, Refusal, RotateError, Settings,
+    Status, StepError, StopReason, Ticket, TransferError,
     door::{self, PeerMessage, Verdict},
 };
 
@@ -143,6 +143,12 @@ impl NodeHandle {
     /// snapshot follows, by which what was sealed with older ones goes; [`Status::keys_in_use`] says when it has gone.
     pub async fn rotate_keys(&self, keys: Keyring) -> Result<(), RotateError> {
         self.ask(|reply| Command::Rotate { keys, reply }).await.unwrap_or(Err(RotateError::Stopped))
+    }
+
+    /// Changes what may change while the node runs.
+    pub async fn configure(&self, settings: Settings) {
+        // A node that has ended needs no settings.
+        let _ = self.commands.send(Command::Configure(settings)).await;
     }
 
     /// Stops the node and waits until its log is closed. With `hand_over`, a leader lets what is in flight commit and

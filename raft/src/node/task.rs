@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, mpsc::TrySendError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -74,6 +75,16 @@ pub struct Seen {
     /// Ticks left until the node stops even though not everything under way has ended.
     stopping: Option<u32>,
     handing_over: bool,
+    /// The length of a tick has changed.
+    new_tick: Option<Duration>,
+}
+
+fn ticker(tick: Duration) -> Interval {
+    let mut ticker = tokio::time::interval(tick);
+    // After a stall, peers must not see a burst of time.
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker.reset();
+    ticker
 }
 
 impl Seen {
@@ -86,10 +97,7 @@ impl Seen {
 impl<S: StateMachine> Task<S> {
     /// Runs until the node is to stop; gives the reason.
     pub async fn run(mut self, mut inbox: Inbox, timing: Timing) -> StopReason {
-        let mut ticker = tokio::time::interval(timing.tick);
-        // After a stall, peers must not see a burst of time.
-        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticker.reset();
+        let mut ticker = ticker(timing.tick);
         let mut messages = Vec::new();
         loop {
             self.round();
@@ -97,6 +105,9 @@ impl<S: StateMachine> Task<S> {
                 return self.finish(reason);
             }
             self.wait(&mut inbox, &mut ticker, &mut messages, timing).await;
+            if let Some(tick) = self.seen.new_tick.take() {
+                ticker = self::ticker(tick);
+            }
         }
     }
 
@@ -357,6 +368,10 @@ impl<S: StateMachine> Task<S> {
                 if let Err(TrySendError::Full(Work::Rotate { reply, .. })) = given {
                     let _ = reply.send(Err(RotateError::Busy));
                 }
+            }
+            Command::Configure(settings) => {
+                self.core.configure(settings);
+                self.seen.new_tick = Some(settings.tick);
             }
             Command::Stop { hand_over } => {
                 if !hand_over {

@@ -21,6 +21,8 @@ mod rpc;
 mod secret;
 mod service;
 mod task;
+#[cfg(test)]
+mod tests;
 mod usage;
 pub mod validate;
 mod volume;

@@ -3,7 +3,7 @@
 //! One file per kind of object. A method checks its request ([`validate`]), then runs one transaction in which everything
 //! that it decided on is asked again: whether names and ports are free, references exist, nothing uses what is removed.
 //! So a failed call leaves nothing behind, and two calls cannot both win. Reads wait for a read barrier of the raft group,
-//! so they see every write that was acknowledged before. Replies carry no secret ([`redact`]).
+//! so they see every write that was acknowledged before. Replies carry no secret (`redact`).
 //!
 //! Only the leader serves these methods; on other managers the door passes the calls on.
 

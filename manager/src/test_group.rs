@@ -1,4 +1,4 @@
-//! A raft group that does as a test says. The one fake of [`Group`] for the tests of this crate's loops.
+//! A raft group that does as a test says. The one fake of [`Group`] for the tests of this crate.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +47,14 @@ impl TestGroup {
         let node_id = node.to_owned();
         let member = MemberState { raft_id, node_id, addr, leader: false, reachable: true };
         self.state.lock().members.insert(raft_id, member);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Whether messages to a member get through from now on.
+    pub fn set_reachable(&self, raft_id: u64, reachable: bool) {
+        if let Some(member) = self.state.lock().members.get_mut(&raft_id) {
+            member.reachable = reachable;
+        }
         self.changed.send_modify(|n| *n += 1);
     }
 

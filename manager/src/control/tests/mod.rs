@@ -31,7 +31,7 @@ use skep_store::{
 use tonic::{Code, Response, Status};
 
 use super::{CaChange, CaChangeError, ControlService};
-use crate::group::{Group, GroupError, MemberState};
+use crate::test_group::TestGroup;
 
 /// The time that the store's clock shows, in seconds since 1970.
 const NOW: i64 = 1_800_000_000;
@@ -40,17 +40,22 @@ const NOW: i64 = 1_800_000_000;
 struct Harness {
     control: ControlService,
     store: Store,
-    group: Arc<FakeGroup>,
+    group: Arc<TestGroup>,
     ca: Arc<FakeCa>,
     _solo: Solo,
 }
 
 impl Harness {
     fn new() -> Harness {
+        Harness::of(&[])
+    }
+
+    /// With these nodes in the raft group; the first one leads.
+    fn of(managers: &[&str]) -> Harness {
         let now = UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs());
         let store = Store::new(Arc::new(move || now), StdRng::seed_from_u64(1));
         let solo = lead_alone(&store);
-        let (group, ca) = (Arc::new(FakeGroup::default()), Arc::new(FakeCa::default()));
+        let (group, ca) = (Arc::new(TestGroup::of(managers)), Arc::new(FakeCa::default()));
         let rng = StdRng::seed_from_u64(2);
         let control = ControlService::new(store.clone(), group.clone(), ca.clone(), rng);
         Harness { control, store, group, ca, _solo: solo }
@@ -142,54 +147,6 @@ fn cluster() -> Cluster {
     }
 }
 
-#[derive(Default)]
-struct FakeGroup {
-    members: Mutex<Vec<MemberState>>,
-    quorum_loss: Mutex<Option<GroupError>>,
-    unreadable: Mutex<bool>,
-}
-
-impl FakeGroup {
-    fn join(&self, raft_id: u64, node: &str) {
-        self.members.lock().push(MemberState {
-            raft_id,
-            node_id: node.into(),
-            addr: format!("{node}:2377"),
-            leader: raft_id == 1,
-            reachable: raft_id != 3,
-        });
-    }
-}
-
-#[async_trait]
-impl Group for FakeGroup {
-    fn own_raft_id(&self) -> u64 {
-        1
-    }
-
-    fn members(&self) -> Vec<MemberState> {
-        self.members.lock().clone()
-    }
-
-    fn check_removal(&self, _: u64) -> Result<(), GroupError> {
-        self.quorum_loss.lock().clone().map_or(Ok(()), Err)
-    }
-
-    async fn remove(&self, raft_id: u64) -> Result<(), GroupError> {
-        Err(GroupError::UnknownMember { raft_id })
-    }
-
-    async fn transfer(&self, _: Option<u64>) -> Result<(), GroupError> {
-        Err(GroupError::NotLeader)
-    }
-
-    async fn read_barrier(&self) -> Result<(), GroupError> {
-        if *self.unreadable.lock() { Err(GroupError::NotLeader) } else { Ok(()) }
-    }
-
-    async fn changed(&self) {}
-}
-
 /// Answers every change of the CA config alike: with the present root, unless the test says otherwise.
 #[derive(Default)]
 struct FakeCa {
@@ -213,7 +170,7 @@ async fn nothing_is_read_from_a_manager_that_may_be_behind() {
     use skep_proto::swarmkit::{GetClusterRequest, ListNodesRequest};
     let h = Harness::new();
     h.put(cluster()).await;
-    *h.group.unreadable.lock() = true;
+    h.group.set_leads(false);
     let behind = says(
         Code::Unavailable,
         "this manager cannot read the cluster's state now: this manager is not the leader of the raft group",

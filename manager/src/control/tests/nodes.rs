@@ -11,6 +11,7 @@ use skep_proto::{
 };
 
 use super::*;
+use crate::group::Group;
 
 fn node(id: &str, desired_role: NodeRole, state: State) -> Node {
     Node {
@@ -25,12 +26,13 @@ fn node(id: &str, desired_role: NodeRole, state: State) -> Node {
 
 /// Three managers a, b, c and a worker w, all ready; a leads, c cannot be reached.
 async fn three_managers() -> Harness {
-    let h = Harness::new();
+    let managers = ["a", "b", "c"];
+    let h = Harness::of(&managers);
     h.put(cluster()).await;
-    for (raft_id, id) in [(1, "a"), (2, "b"), (3, "c")] {
+    for id in managers {
         h.put(node(id, NodeRole::Manager, State::Ready)).await;
-        h.group.join(raft_id, id);
     }
+    h.group.set_reachable(3, false);
     h.put(node("w", NodeRole::Worker, State::Ready)).await;
     h
 }
@@ -139,8 +141,7 @@ async fn a_demotion_that_takes_the_last_manager_or_the_quorum_is_refused() {
         node_version: version_of(&*h.get::<Node>(id).unwrap()),
         spec: Some(NodeSpec::default()),
     };
-    *h.group.quorum_loss.lock() =
-        Some(GroupError::QuorumLoss { reachable: 1, remaining: 2, needed: 2 });
+    h.group.set_removable(false);
     assert_eq!(
         refused!(h, update_node, demote(&h, "b")),
         says(
@@ -149,8 +150,8 @@ async fn a_demotion_that_takes_the_last_manager_or_the_quorum_is_refused() {
              can be reached, 2 are needed)"
         )
     );
-    *h.group.quorum_loss.lock() = None;
-    h.group.members.lock().retain(|member| member.node_id != "c");
+    h.group.set_removable(true);
+    h.group.remove(3).await.unwrap();
     assert_eq!(
         refused!(h, update_node, demote(&h, "c")),
         says(Code::NotFound, "can't find manager in raft memberlist")
@@ -159,15 +160,14 @@ async fn a_demotion_that_takes_the_last_manager_or_the_quorum_is_refused() {
     assert_eq!(demoted.spec.as_ref().unwrap().desired_role(), NodeRole::Worker);
     assert_eq!(demoted.role(), NodeRole::Manager, "the role itself follows later");
     // Demoted already: nothing is checked again.
-    *h.group.quorum_loss.lock() = Some(GroupError::NotLeader);
+    h.group.set_removable(false);
     done!(h, update_node, demote(&h, "b"));
 }
 
 #[tokio::test]
 async fn the_last_manager_stays() {
-    let h = Harness::new();
+    let h = Harness::of(&["a"]);
     let only = h.put(node("a", NodeRole::Manager, State::Ready)).await;
-    h.group.join(1, "a");
     let request = UpdateNodeRequest {
         node_id: "a".into(),
         node_version: version_of(&*only),
@@ -207,7 +207,7 @@ async fn only_workers_that_are_down_are_removed_without_force() {
     done!(h, remove_node, remove("w", true));
     done!(h, remove_node, remove("d", false));
     // A manager that has left the raft group already.
-    h.group.members.lock().retain(|member| member.node_id != "c");
+    h.group.remove(3).await.unwrap();
     done!(h, remove_node, remove("c", true));
     assert_eq!(ids(&h, Filters::default()).await, ["a", "b"]);
 }

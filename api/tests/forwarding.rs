@@ -193,6 +193,20 @@ async fn a_leader_that_breaks_a_stream_ends_it_for_the_caller_with_a_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_stops_sends_the_callers_of_streams_elsewhere_at_once() {
+    let pair = Pair::start().await;
+    let asked = request(ASSIGNMENTS, &[("x-script", "hang")], Body::new(Full::new(frame(b""))));
+    let response = pair.worker().oneshot(asked).await.expect("headers");
+    let begun = Instant::now();
+    pair.follower.stop.cancel();
+    let answer = within("the end", read(response)).await;
+    assert_eq!(answer.code(), Code::Unavailable, "{}", answer.status);
+    assert!(answer.status.message().contains("stopping"), "{}", answer.status);
+    assert!(begun.elapsed() < skep_api::listener::SHUTDOWN_GRACE);
+    eventually("the stream ends at the leader", || pair.leading.cancelled() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_callers_deadline_holds_at_the_follower_and_is_passed_on() {
     let pair = Pair::start().await;
     let begun = Instant::now();

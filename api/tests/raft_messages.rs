@@ -39,6 +39,7 @@ struct Member {
     transport: GrpcTransport,
     notes: Notes,
     health: Health,
+    services: RaftServices,
 }
 
 impl Member {
@@ -59,7 +60,7 @@ impl Member {
         let notes = Notes::default();
         transport.report_to(Arc::new(notes.clone()));
         services.serve_with(Arc::new(node.clone()), transport.clone());
-        Self { manager, node, transport, notes, health }
+        Self { manager, node, transport, notes, health, services }
     }
 
     fn member(&self) -> skep_raft::Member {
@@ -467,4 +468,18 @@ async fn a_member_that_left_gets_what_was_sent_before_and_nothing_after() {
     one.transport.send(&two.member(), message(MessageType::MsgApp, 1, 2, 2));
     eventually("the last one arrives", || two.node.taken().len() == 1).await;
     assert_eq!(two.node.indexes(), [1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_stops_ends_the_streams_of_its_peers() {
+    let home = Cluster::new("cluster-1");
+    let group = group(&home, &[1, 2]).await;
+    let (one, two) = (&group[0], &group[1]);
+    one.transport.send(&two.member(), message(MessageType::MsgApp, 1, 2, 1));
+    eventually("it arrives", || two.node.taken().len() == 1).await;
+    let begun = std::time::Instant::now();
+    two.services.stop();
+    two.manager.stop.cancel();
+    eventually("the connection is closed", || two.manager.stats.counts().open == 0).await;
+    assert!(begun.elapsed() < skep_api::listener::SHUTDOWN_GRACE);
 }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status, body::Body, transport::Channel};
 use tower::{Service, ServiceExt as _};
 
-use super::{Surroundings, await_leader::await_leader, passed_on::PassedOn, serve};
+use super::{Around, await_leader::await_leader, passed_on::PassedOn, serve};
 use crate::{
     caller::Caller,
     deadline,
@@ -52,7 +52,7 @@ enum Failure {
 
 /// Serves one call of a method that belongs to the leader while this manager is not known to lead.
 pub(super) async fn forward<S>(
-    around: Arc<Surroundings>,
+    around: Arc<Around>,
     route: &'static Route,
     request: Request<Body>,
     services: S,
@@ -70,7 +70,7 @@ where
 }
 
 async fn try_forward<S>(
-    around: &Surroundings,
+    around: &Around,
     route: &'static Route,
     request: Request<Body>,
     services: S,
@@ -178,7 +178,7 @@ async fn collect(body: Body) -> Result<Bytes, Status> {
 }
 
 async fn attempt(
-    around: &Surroundings,
+    around: &Around,
     route: &Route,
     addr: &str,
     headers: HeaderMap,
@@ -203,7 +203,13 @@ async fn attempt(
         }
     };
     match outcome {
-        Ok(response) => Ok(response.map(|body| Body::new(PassedOn::new(body, path)))),
+        Ok(response) => {
+            let stopped = match (&around.stop, route.is_unary()) {
+                (Some(stop), false) => Some(stop.clone().cancelled_owned().boxed()),
+                _ => None,
+            };
+            Ok(response.map(|body| Body::new(PassedOn::new(body, path, stopped))))
+        }
         Err(error) if is_timeout(&error) => Err(Failure::Deadline),
         Err(error) => {
             let text = full_text(&error);

@@ -19,6 +19,7 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::{Service, ServiceExt as _};
 
@@ -48,23 +49,51 @@ pub struct Surroundings {
     pub pool: ChannelPool,
 }
 
+/// [`Surroundings`], and when to stop.
+#[derive(Clone)]
+struct Around {
+    given: Surroundings,
+    stop: Option<CancellationToken>,
+}
+
+impl std::ops::Deref for Around {
+    type Target = Surroundings;
+
+    fn deref(&self) -> &Surroundings {
+        &self.given
+    }
+}
+
 /// The door in front of the services `S` of one listener. Cheap to clone; always ready.
 #[derive(Clone)]
 pub struct Door<S> {
     listener: Listener,
-    around: Arc<Surroundings>,
+    around: Arc<Around>,
     services: S,
 }
 
 impl<S> Door<S> {
     /// The door of the remote listener.
     pub fn remote(around: Surroundings, services: S) -> Self {
-        Self { listener: Listener::Remote, around: Arc::new(around), services }
+        Self::of(Listener::Remote, around, services)
     }
 
     /// The door of the control socket: whoever may open the socket speaks as this node.
     pub fn local(around: Surroundings, services: S) -> Self {
-        Self { listener: Listener::Local, around: Arc::new(around), services }
+        Self::of(Listener::Local, around, services)
+    }
+
+    fn of(listener: Listener, given: Surroundings, services: S) -> Self {
+        Self { listener, around: Arc::new(Around { given, stop: None }), services }
+    }
+
+    /// Ends streams that are passed on to the leader when this manager stops, with `UNAVAILABLE`, so that their callers
+    /// go to another manager at once rather than after the listener's grace. Streams of this manager's own services
+    /// are ended by those.
+    #[must_use]
+    pub fn until(mut self, stop: CancellationToken) -> Self {
+        self.around = Arc::new(Around { stop: Some(stop), ..Around::clone(&self.around) });
+        self
     }
 
     /// Decides about a request and leaves the effective caller in its extensions.

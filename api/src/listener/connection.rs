@@ -24,12 +24,8 @@ pub const ANONYMOUS_STREAMS_MAX: u32 = 16;
 /// How long calls may go on after the listener was told to stop.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 
-/// Received and not yet read by the service, for one call.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// The same for one connection: large against one stream, so that one slow reader does not stop the others.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Written by the service and not yet taken by the peer, for one call.
-const SEND_BUFFER_BYTES: usize = 256 * 1024;
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// All headers of a call. SwarmKit's calls have well under one kilobyte.
 const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 /// A peer that vanished without a word is noticed after this and [`KEEPALIVE_TIMEOUT`]. Rare enough for ten thousand
@@ -38,13 +34,38 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(120);
 /// How long the answer to a keepalive may take.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-fn streams_max(caller: &Caller) -> u32 {
+/// What one connection may take of this manager, by who is at the other end.
+struct Share {
+    streams: u32,
+    /// Received and not yet read by the service, for one call.
+    stream_window_bytes: u32,
+    /// The same for the connection: large against one call, so that one slow reader does not stop the others.
+    connection_window_bytes: u32,
+}
+
+const MANAGERS: Share = Share {
+    streams: MANAGER_STREAMS_MAX,
+    stream_window_bytes: 1024 * 1024,
+    connection_window_bytes: 16 * 1024 * 1024,
+};
+const WORKERS: Share = Share {
+    streams: WORKER_STREAMS_MAX,
+    stream_window_bytes: 256 * 1024,
+    connection_window_bytes: 1024 * 1024,
+};
+const ANONYMOUS: Share = Share {
+    streams: ANONYMOUS_STREAMS_MAX,
+    stream_window_bytes: 64 * 1024,
+    connection_window_bytes: 64 * 1024,
+};
+
+fn share(caller: &Caller) -> Share {
     if caller.is_manager() {
-        MANAGER_STREAMS_MAX
+        MANAGERS
     } else if caller.is_anonymous() {
-        ANONYMOUS_STREAMS_MAX
+        ANONYMOUS
     } else {
-        WORKER_STREAMS_MAX
+        WORKERS
     }
 }
 
@@ -60,7 +81,7 @@ where
     S::Future: Send,
 {
     let from = caller.remote_addr.clone();
-    let streams_max = streams_max(&caller);
+    let share = share(&caller);
     let per_request = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(caller.clone());
@@ -68,9 +89,9 @@ where
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .max_concurrent_streams(streams_max)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(share.streams)
+        .initial_stream_window_size(share.stream_window_bytes)
+        .initial_connection_window_size(share.connection_window_bytes)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .keep_alive_interval(KEEPALIVE_INTERVAL)

@@ -17,6 +17,7 @@ use skep_proto::{
     skep::raft_stream_server::RaftStreamServer,
     swarmkit::{raft_membership_server::RaftMembershipServer, raft_server::RaftServer},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 pub use dial_back::{FAILURE_KEPT, SUCCESS_KEPT};
@@ -36,6 +37,7 @@ pub const NOT_A_MEMBER: &str = "raft: node is not yet part of a raft cluster";
 #[derive(Clone, Default)]
 pub struct RaftServices {
     receiver: Arc<OnceLock<Arc<Receiver>>>,
+    stop: CancellationToken,
 }
 
 impl RaftServices {
@@ -48,6 +50,11 @@ impl RaftServices {
     /// came from. The first call counts.
     pub fn serve_with(&self, port: Arc<dyn RaftPort>, transport: GrpcTransport) {
         let _ = self.receiver.set(Arc::new(Receiver::new(port, transport)));
+    }
+
+    /// Ends the streams of peers, which would otherwise keep the listener from closing.
+    pub fn stop(&self) {
+        self.stop.cancel();
     }
 
     /// SwarmKit's `Raft`.

@@ -17,6 +17,7 @@ impl RaftStream for RaftServices {
         request: Request<Streaming<RaftFrame>>,
     ) -> Result<Response<Self::ExchangeStream>, Status> {
         let receiver = self.receiver()?;
+        let stop = self.stop.clone().cancelled_owned();
         let acks = stream::try_unfold(
             (request.into_inner(), receiver),
             |(mut frames, receiver)| async move {
@@ -30,7 +31,7 @@ impl RaftStream for RaftServices {
                 Ok(None)
             },
         );
-        Ok(Response::new(acks.boxed()))
+        Ok(Response::new(acks.take_until(stop).boxed()))
     }
 }
 

@@ -118,7 +118,7 @@ impl Manager {
         let service = service(&addr, &pool);
         let stop = CancellationToken::new();
         let stats = remote.stats();
-        let door = Door::remote(around.clone(), service.clone());
+        let door = Door::remote(around.clone(), service.clone()).until(stop.clone());
         tokio::spawn(remote.serve(door, stop.clone()));
         tokio::spawn(control.serve(Door::local(around, service), stop.clone()));
         Self { addr, socket, leader, blacklist, pool, security, stop, stats, folder }

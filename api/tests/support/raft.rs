@@ -38,6 +38,10 @@ impl FakeNode {
         self.taken.lock().expect("no panic").clone()
     }
 
+    pub fn count(&self) -> usize {
+        self.taken.lock().expect("no panic").len()
+    }
+
     pub fn indexes(&self) -> Vec<u64> {
         self.taken().iter().map(raftpb::Message::index).collect()
     }

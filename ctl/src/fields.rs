@@ -14,6 +14,9 @@ enum Piece {
     Field { path: Vec<String>, as_json: bool },
 }
 
+/// Fields that an object has only when there is something to say: they are empty elsewhere, and no mistake.
+const SOMETIMES: &[&str] = &["CreatedAt", "ManagerStatus", "PreviousSpec", "UpdatedAt"];
+
 /// Why a text is no field list.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldsError {
@@ -79,7 +82,9 @@ pub fn look_up<'v>(object: &'v Value, path: &[String]) -> Result<&'v Value, Fiel
         let found = fields.and_then(|f| f.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)));
         match found {
             Some((_, inner)) => value = inner,
-            None if depth > 0 => return Ok(&Value::Null),
+            None if depth > 0 || SOMETIMES.iter().any(|s| s.eq_ignore_ascii_case(name)) => {
+                return Ok(&Value::Null);
+            }
             None => {
                 let known = fields.map(|f| f.keys().cloned().collect::<Vec<_>>().join(", "));
                 return Err(FieldsError::Unknown {

@@ -14,7 +14,7 @@ use crate::{
 
 /// Change the swarm's settings.
 #[derive(Debug, clap::Args)]
-#[command(arg_required_else_help = true)]
+#[group(required = true, multiple = true)]
 pub struct Update {
     /// Lock managers, so that a restarted one waits for the unlock key, or do not
     #[arg(long, value_name = "true|false", action = clap::ArgAction::Set)]

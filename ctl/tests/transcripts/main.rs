@@ -1,0 +1,10 @@
+//! What an operator sees: each command run as a program against a fake daemon, its output word for word.
+
+mod node;
+mod objects;
+mod raft;
+mod reach;
+mod swarm;
+
+#[path = "../support/mod.rs"]
+mod support;

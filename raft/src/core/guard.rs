@@ -11,12 +11,19 @@ use super::Core;
 /// Reads of other members that wait for a confirmation at most.
 const FOREIGN_READS_MAX: usize = 1024;
 
+/// Elections that a member may have missed: no group has that many, and a term that is believed can never be taken
+/// back.
+const TERM_JUMP_MAX: u64 = 1 << 32;
+
 impl Core {
     /// Whether the library may see this message; `Err` says why not.
     pub(super) fn guard(&self, message: &Message) -> Result<(), &'static str> {
         let raft = &self.raw.raft;
         let last = raft.raft_log.last_index();
         let current = message.term >= raft.term;
+        if message.term > raft.term + TERM_JUMP_MAX {
+            return Err("its term is too far ahead");
+        }
         match message.get_msg_type() {
             // Raft takes the peer's word for what this member has.
             MessageType::MsgHeartbeat if current && message.commit > last => {

@@ -261,6 +261,7 @@ impl Core {
     fn end(&mut self, reason: StopReason) {
         if !self.ended {
             self.ended = true;
+            self.flush_commit();
             self.out.events.push(Event::Ended(reason));
         }
     }

@@ -1,4 +1,14 @@
-//! What the core promises, as scripts over several members.
+//! What the core promises, as scripts over several members; and whole nodes.
 
 mod election;
+mod epochs;
+mod force_new;
+mod golden;
+mod malformed;
+mod members;
 mod node;
+mod pipeline;
+mod reads;
+mod restart;
+mod snapshots;
+mod transfer;

@@ -150,6 +150,7 @@ impl Core {
         self.tick_reads();
         self.tick_changes();
         self.tick_transfer();
+        self.tick_snapshots();
     }
 
     /// Campaigns as soon as the rules allow it, without waiting for a silence.

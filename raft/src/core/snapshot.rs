@@ -1,5 +1,7 @@
 //! When a snapshot of this member is due, and how much of the log may go once it is durable.
 
+use std::collections::BTreeMap;
+
 use raft::{ProgressState, eraftpb::Entry};
 
 use super::{Core, Event};
@@ -11,6 +13,11 @@ const KEPT_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// After a snapshot failed, so many further entries are applied before the next try.
 const RETRY_ENTRIES: u64 = 1_000;
+
+/// A follower that is being sent a snapshot is tried again after so many election timeouts without word of it. The
+/// transport reports what becomes of a snapshot much sooner; this is for a report that got lost, since raft itself would
+/// wait for ever. Long enough for a large snapshot over a slow line: a minute, ten with SwarmKit's ticks.
+const SENDING_ELECTIONS_MAX: u64 = 60;
 
 /// See the module.
 #[derive(Debug)]
@@ -24,6 +31,8 @@ pub struct Snapshots {
     /// Wanted whatever was applied since (keys have changed), and everything that it includes may go from the log.
     forced: bool,
     compact_all: bool,
+    /// Since when followers are being sent a snapshot.
+    sending: BTreeMap<RaftId, u64>,
 }
 
 impl Snapshots {
@@ -35,6 +44,7 @@ impl Snapshots {
             not_before: 0,
             forced: false,
             compact_all: false,
+            sending: BTreeMap::new(),
         }
     }
 
@@ -102,6 +112,22 @@ impl Core {
     pub fn snapshot_failed(&mut self) {
         self.snapshots.taking = None;
         self.snapshots.not_before = self.raw.raft.raft_log.applied + RETRY_ENTRIES;
+    }
+
+    pub(super) fn tick_snapshots(&mut self) {
+        let receiving = |(id, progress): (&u64, &raft::Progress)| {
+            (progress.state == ProgressState::Snapshot).then_some(RaftId(*id))
+        };
+        let receiving: Vec<_> = self.raw.raft.prs().iter().filter_map(receiving).collect();
+        self.snapshots.sending.retain(|id, _| receiving.contains(id));
+        let limit = SENDING_ELECTIONS_MAX * u64::from(self.config.timing.election_ticks);
+        for id in receiving {
+            let since = *self.snapshots.sending.entry(id).or_insert(self.ticks);
+            if self.ticks - since > limit {
+                self.snapshots.sending.remove(&id);
+                self.report_snapshot(id, false);
+            }
+        }
     }
 
     /// Followers that stream along, or that are being sent a snapshot, find what they need next in the log.

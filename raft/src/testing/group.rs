@@ -214,7 +214,8 @@ impl Group {
         }
     }
 
-    fn deliver(&mut self, from: usize, envelope: Envelope) {
+    /// Hands one message over, unless its way is cut.
+    pub fn deliver(&mut self, from: usize, envelope: Envelope) {
         let Some(to) = self.place(envelope.to.raft_id) else { return };
         let lost = self.cut.contains(&(from, to)) || self.members[to].ended.is_some();
         let snapshot = envelope.message.r#type() == skep_proto::raftpb::MessageType::MsgSnap;
@@ -233,14 +234,26 @@ impl Group {
 
     /// The power goes: writes that were not finished are lost. The member comes back from its disk.
     pub fn restart(&mut self, place: usize, start: Start) {
+        self.restart_quietly(place, start);
+        self.run();
+    }
+
+    /// … without letting anything else move.
+    pub fn restart_quietly(&mut self, place: usize, start: Start) {
         let (store, config) = {
             let member = &self.members[place];
             (member.store.clone(), member.config.clone())
         };
         let gone = self.id(place);
-        self.wire.retain(|(from, envelope)| *from != place && envelope.to.raft_id != gone);
+        for (from, envelope) in std::mem::take(&mut self.wire) {
+            if envelope.to.raft_id == gone {
+                // The transport notices. (What is no snapshot is not concerned by this report.)
+                self.members[from].core.report_snapshot(gone, false);
+            } else if from != place {
+                self.wire.push_back((from, envelope));
+            }
+        }
         self.members[place] = Member::start(config, start, store).unwrap();
-        self.run();
     }
 }
 
@@ -275,7 +288,7 @@ impl Member {
             sent.push(envelope);
         }
         for persist in output.persist {
-            if self.slow_disk {
+            if self.slow_disk || !self.writes.is_empty() {
                 self.writes.push_back(persist);
             } else {
                 self.write(persist);

@@ -1,5 +1,6 @@
 //! What the core promises, as scripts over several members; and whole nodes.
 
+mod chaos;
 mod election;
 mod epochs;
 mod force_new;

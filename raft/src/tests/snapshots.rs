@@ -103,6 +103,33 @@ fn a_member_that_streams_along_is_not_cut_off_by_a_compaction() {
 }
 
 #[test]
+fn a_snapshot_that_nobody_reports_on_is_tried_again_in_the_end() {
+    let mut group = Group::with(3, small);
+    away(&mut group, 2);
+    write(&mut group, 0, 50);
+    group.heal();
+    let snapshot = |group: &Group| {
+        let kind = skep_proto::raftpb::MessageType::MsgSnap;
+        group.wire.iter().position(|(_, envelope)| envelope.message.r#type() == kind)
+    };
+    // One message at a time, until the snapshot is on its way; it vanishes without a word.
+    while snapshot(&group).is_none() {
+        if let Some((from, envelope)) = group.wire.pop_front() {
+            group.deliver(from, envelope);
+        } else {
+            (0..3).for_each(|place| group.members[place].core.tick());
+        }
+        (0..3).for_each(|place| drop(group.pump(place)));
+    }
+    let at = snapshot(&group).unwrap();
+    group.wire.remove(at);
+    group.tick(100);
+    assert!(group.members[2].recorder.entries().len() < 50);
+    group.tick(700);
+    assert_eq!(group.members[2].recorder.entries().len(), 50);
+}
+
+#[test]
 fn a_lost_snapshot_is_sent_again() {
     let mut group = Group::with(3, small);
     away(&mut group, 2);

@@ -167,6 +167,9 @@ pub enum TransferError {
     /// The member named is not one, or cannot be reached.
     #[error("raft member {0} cannot take over leadership: it is not a member or cannot be reached")]
     BadTarget(RaftId),
+    /// It is being handed over already.
+    #[error("leadership is being handed over to raft member {0} already")]
+    UnderWay(RaftId),
     /// It did not take over in time; this member leads on.
     #[error("raft member {0} did not take over leadership in time")]
     TimedOut(RaftId),

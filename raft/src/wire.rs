@@ -194,9 +194,10 @@ pub fn hard_state_from_raft(state: &eraftpb::HardState) -> HardState {
 
 /// The hard state in the library's dialect.
 pub fn hard_state_to_raft(state: &HardState) -> eraftpb::HardState {
-    let mut out = eraftpb::HardState::default();
-    out.term = state.term;
-    out.vote = state.vote.map_or(raft::INVALID_ID, |id| id.0);
-    out.commit = state.commit;
-    out
+    eraftpb::HardState {
+        term: state.term,
+        vote: state.vote.map_or(raft::INVALID_ID, |id| id.0),
+        commit: state.commit,
+        ..Default::default()
+    }
 }

@@ -27,13 +27,15 @@ mod transfer;
 mod view;
 mod writes;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use output::{Answer, Envelope, Event, Output, Persist, RequestId};
 use raft::{RawNode, StateRole, eraftpb};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 pub use recover::{Restored, prepare};
 pub use writes::WRITES_IN_FLIGHT_MAX;
+
+pub use crate::wire::attach_snapshot;
 
 use crate::{
     Config, Member, Membership, RaftId, Settings, StartError, StopReason, drain, log::MemLog, wire,
@@ -158,13 +160,16 @@ impl Core {
         self.campaign = Campaign::Wanted;
     }
 
-    /// Changes what may change while a member runs; the clock itself is whoever ticks.
-    pub fn configure(&mut self, settings: Settings) {
+    /// Changes what may change while a member runs; the clock itself is whoever ticks. Gives the length of a tick if
+    /// that is another than before.
+    pub fn configure(&mut self, settings: Settings) -> Option<Duration> {
+        let changed = self.config.timing.tick != settings.tick;
         self.config.timing.tick = settings.tick;
         self.config.timing.pre_vote = settings.pre_vote;
         self.config.snapshot_entries = settings.snapshot_entries;
         self.config.keep_entries = settings.keep_entries;
         self.raw.raft.pre_vote = settings.pre_vote;
+        changed.then_some(settings.tick)
     }
 
     /// Hands out what is written lazily otherwise: the commit index, before a stop.

@@ -38,7 +38,7 @@ pub struct Output {
     /// Messages that may go out now.
     pub send: Vec<Envelope>,
     /// `MsgSnap`s without their data: read the newest snapshot from the log store, attach it
-    /// ([`attach_snapshot`](crate::wire::attach_snapshot)), send it, and report what became of it in any case.
+    /// ([`attach_snapshot`](super::attach_snapshot)), send it, and report what became of it in any case.
     pub send_snapshot: Vec<Envelope>,
     /// What to persist, in order.
     pub persist: Vec<Persist>,

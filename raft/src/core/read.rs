@@ -77,8 +77,7 @@ impl Core {
         let name = self.reads.next_name;
         self.reads.next_name = name.wrapping_add(1);
         self.reads.question = Some(Question { name, asked_tick: self.ticks, reads });
-        let mut entry = Entry::default();
-        entry.data = self.read_name(name).into();
+        let entry = Entry { data: self.read_name(name).into(), ..Entry::default() };
         let mut message = Core::message(MessageType::MsgReadIndex);
         message.set_entries(vec![entry].into());
         // Not from this member by name: raft answers an unnamed asker directly, and names it when it forwards.

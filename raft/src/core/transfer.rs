@@ -31,10 +31,8 @@ impl Core {
     pub fn transfer_to(&mut self, request: RequestId, to: Option<RaftId>) {
         let refusal = if !self.is_leader() {
             Some(TransferError::NotLeader)
-        } else if let Some(transfer) = &self.transfer {
-            Some(TransferError::BadTarget(transfer.to))
         } else {
-            None
+            self.transfer.as_ref().map(|transfer| TransferError::UnderWay(transfer.to))
         };
         let target = match (refusal, to) {
             (Some(error), _) => Err(error),

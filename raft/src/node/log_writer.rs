@@ -8,12 +8,11 @@ use std::{
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
 };
 
-use skep_proto::raftpb;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Batch, KeyId, Keyring, LogStore, Member, RotateError, Sizes, Snapshot, SnapshotMeta,
-    StorageError, core::WRITES_IN_FLIGHT_MAX,
+    Batch, KeyId, Keyring, LogStore, RotateError, Sizes, Snapshot, SnapshotMeta, StorageError,
+    core::{Envelope, WRITES_IN_FLIGHT_MAX},
 };
 
 /// Waiting work at most: all the core's writes, and a few of each of the rest (a snapshot to read per member).
@@ -30,10 +29,7 @@ pub enum Work {
     },
     SaveSnapshot(Snapshot),
     /// Reads the newest snapshot to complete this message.
-    ReadSnapshot {
-        to: Member,
-        message: raftpb::Message,
-    },
+    ReadSnapshot(Box<Envelope>),
     Compact(u64),
     Rotate {
         keys: Keyring,
@@ -49,8 +45,7 @@ pub enum Done {
     },
     SnapshotSaved(SnapshotMeta),
     SnapshotRead {
-        to: Member,
-        message: raftpb::Message,
+        envelope: Box<Envelope>,
         snapshot: Option<Snapshot>,
     },
     /// Which keys are in use after a compaction or a change of keys.
@@ -60,6 +55,14 @@ pub enum Done {
     },
     /// Final: the thread has ended.
     Failed(StorageError),
+}
+
+/// Why work was not taken.
+pub enum NotTaken {
+    /// Too much waits; here it is again.
+    Full(Box<Work>),
+    /// The thread has ended; why is among its answers.
+    Ended,
 }
 
 /// Whom to tell how a change of keys went.
@@ -72,8 +75,11 @@ pub struct LogWriter {
 
 impl LogWriter {
     /// Gives work to the thread, or gives it back when the queue is full or the thread has ended.
-    pub fn give(&self, work: Work) -> Result<(), TrySendError<Work>> {
-        self.queue.try_send(work)
+    pub fn give(&self, work: Work) -> Result<(), NotTaken> {
+        self.queue.try_send(work).map_err(|error| match error {
+            TrySendError::Full(work) => NotTaken::Full(Box::new(work)),
+            TrySendError::Disconnected(_) => NotTaken::Ended,
+        })
     }
 }
 
@@ -118,12 +124,12 @@ fn perform(store: &mut impl LogStore, work: Work) -> Result<Done, StorageError> 
             store.save_snapshot(&snapshot)?;
             Done::SnapshotSaved(snapshot.meta)
         }
-        Work::ReadSnapshot { to, message } => {
+        Work::ReadSnapshot(envelope) => {
             let snapshot = store.read_snapshot().unwrap_or_else(|error| {
                 tracing::error!("the newest raft snapshot cannot be read: {error}");
                 None
             });
-            Done::SnapshotRead { to, message, snapshot }
+            Done::SnapshotRead { envelope, snapshot }
         }
         Work::Compact(through) => {
             store.compact(through)?;

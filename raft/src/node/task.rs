@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, mpsc::TrySendError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     command::{Command, Reply, Report},
-    log_writer::{Done, LogWriter, Work},
+    log_writer::{Done, LogWriter, NotTaken, Work},
     proposals::Proposals,
 };
 use crate::{
@@ -158,8 +158,8 @@ impl<S: StateMachine> Task<S> {
         }
     }
 
-    /// One round of the core's work.
-    fn round(&mut self) {
+    /// Gives the core the proposals that wait.
+    fn take_proposals(&mut self) {
         let drained = self.proposals.drain();
         if !drained.proposals.is_empty() {
             let proposals = drained.proposals.into_iter();
@@ -168,6 +168,11 @@ impl<S: StateMachine> Task<S> {
         if drained.broken {
             self.core.break_epoch();
         }
+    }
+
+    /// One round of the core's work.
+    fn round(&mut self) {
+        self.take_proposals();
         while self.seen.stop.is_none() {
             let output = self.core.ready();
             if output.is_empty() {
@@ -195,8 +200,7 @@ impl<S: StateMachine> Task<S> {
         }
         for envelope in output.send_snapshot {
             let to = envelope.to.raft_id;
-            let work = Work::ReadSnapshot { to: envelope.to, message: envelope.message };
-            if self.log.give(work).is_err() {
+            if self.log.give(Work::ReadSnapshot(Box::new(envelope))).is_err() {
                 self.core.report_snapshot(to, false);
             }
         }
@@ -283,7 +287,7 @@ impl<S: StateMachine> Task<S> {
 
     /// The core's work is bounded, so the queue has room for it. When the thread has ended, why is among its answers.
     fn give(&mut self, work: Work) {
-        if let Err(TrySendError::Full(_)) = self.log.give(work) {
+        if let Err(NotTaken::Full(_)) = self.log.give(work) {
             self.stop(StopReason::Fault("the log writer's queue is full".to_owned()));
         }
     }
@@ -295,14 +299,14 @@ impl<S: StateMachine> Task<S> {
                 self.core.persisted(number);
             }
             Done::SnapshotSaved(meta) => self.core.snapshot_saved(meta),
-            Done::SnapshotRead { to, mut message, snapshot } => match snapshot {
+            Done::SnapshotRead { mut envelope, snapshot } => match snapshot {
                 Some(snapshot) => {
-                    wire::attach_snapshot(&mut message, snapshot);
-                    self.transport.send(&to, message);
+                    wire::attach_snapshot(&mut envelope.message, snapshot);
+                    self.transport.send(&envelope.to, envelope.message);
                 }
                 None => {
                     // Perhaps it has rotted; a new one takes its place.
-                    self.core.report_snapshot(to.raft_id, false);
+                    self.core.report_snapshot(envelope.to.raft_id, false);
                     self.core.force_snapshot();
                 }
             },
@@ -360,23 +364,31 @@ impl<S: StateMachine> Task<S> {
                 self.core.remove(request, raft_id);
             }
             Command::Transfer { to, reply } => {
+                // What came before is let commit first.
+                self.take_proposals();
                 let request = self.request(Reply::Transfer(reply));
                 self.core.transfer_to(request, to);
             }
             Command::Rotate { keys, reply } => {
                 let given = self.log.give(Work::Rotate { keys, reply });
-                if let Err(TrySendError::Full(Work::Rotate { reply, .. })) = given {
+                if let Err(NotTaken::Full(work)) = given
+                    && let Work::Rotate { reply, .. } = *work
+                {
+                    // Whoever asked may have gone.
                     let _ = reply.send(Err(RotateError::Busy));
                 }
             }
             Command::Configure(settings) => {
-                self.core.configure(settings);
-                self.seen.new_tick = Some(settings.tick);
+                // The same length again must not put the next tick off.
+                if let Some(tick) = self.core.configure(settings) {
+                    self.seen.new_tick = Some(tick);
+                }
             }
             Command::Stop { hand_over } => {
                 if !hand_over {
                     self.stop(StopReason::Asked);
                 } else if self.seen.stopping.is_none() {
+                    self.take_proposals();
                     self.seen.stopping = Some(timing.election_ticks);
                     self.seen.handing_over = self.core.is_leader();
                     self.core.close();

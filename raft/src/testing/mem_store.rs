@@ -16,7 +16,6 @@ pub struct MemStore {
 struct Disk {
     recovered: Option<Recovered>,
     fail: bool,
-    appends: usize,
 }
 
 impl MemStore {
@@ -33,11 +32,6 @@ impl MemStore {
     /// Changes what is on the disk behind everybody's back.
     pub fn edit(&self, change: impl FnOnce(&mut Recovered)) {
         self.disk.lock().recovered.as_mut().map(change);
-    }
-
-    /// How many writes there were.
-    pub fn appends(&self) -> usize {
-        self.disk.lock().appends
     }
 
     fn with<R>(&self, work: impl FnOnce(&mut Recovered) -> R) -> Result<R, StorageError> {
@@ -67,7 +61,6 @@ impl LogStore for MemStore {
     }
 
     fn append(&mut self, batch: &Batch) -> Result<(), StorageError> {
-        self.disk.lock().appends += 1;
         self.with(|disk| {
             if let Some(snapshot) = &batch.snapshot {
                 disk.snapshot = Some(snapshot.clone());

@@ -249,12 +249,14 @@ async fn send_reports(
 /// Returns when the node describes itself otherwise than it did.
 async fn description_changes(shared: &Shared, described: &NodeDescription) {
     loop {
-        tokio::select! {
-            () = sleep(DESCRIBE_INTERVAL) => {}
-            () = shared.identity.tls_changed() => {}
-        }
+        // Asked for before looking, so that a change in between is not missed.
+        let tls_changed = shared.identity.tls_changed();
         if shared.description() != *described {
             return;
+        }
+        tokio::select! {
+            () = sleep(DESCRIBE_INTERVAL) => {}
+            () = tls_changed => {}
         }
     }
 }

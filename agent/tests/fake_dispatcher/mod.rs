@@ -38,7 +38,7 @@ pub type Out<T> = mpsc::Sender<Result<T, Status>>;
 /// What the agent did.
 #[derive(Debug)]
 pub enum Did {
-    Register(SessionRequest, Out<SessionMessage>),
+    Register(Box<SessionRequest>, Out<SessionMessage>),
     Beat(HeartbeatRequest),
     Open(AssignmentsRequest, Out<AssignmentsMessage>),
     Report(UpdateTaskStatusRequest),
@@ -112,7 +112,7 @@ impl FakeDispatcher {
             match self.next().await.1 {
                 Did::Register(request, out) => {
                     out.send(Ok(message(session))).await.unwrap();
-                    return (request, out);
+                    return (*request, out);
                 }
                 passed => self.pass(passed),
             }
@@ -211,7 +211,7 @@ impl Dispatcher for Service {
         request: Request<SessionRequest>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (out, messages) = mpsc::channel(QUEUE);
-        self.did(Did::Register(request.into_inner(), out)).await;
+        self.did(Did::Register(Box::new(request.into_inner()), out)).await;
         let silent = self.behaviour.lock().unwrap().silent;
         if silent {
             std::future::pending::<()>().await;

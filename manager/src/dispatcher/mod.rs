@@ -8,6 +8,8 @@
 //! Costs: an idle node costs its heartbeat, which only moves a deadline in memory. A change of an object wakes the one
 //! session it concerns. Nodes that register at the same time share log entries.
 
+#[cfg(test)]
+mod agent_tests;
 mod assignment_set;
 mod fan_out;
 mod leadership;

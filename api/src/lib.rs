@@ -23,8 +23,7 @@ pub mod raft_service;
 pub mod raft_transport;
 mod removed;
 pub mod routes;
-pub mod security;
-pub mod services;
+mod security;
 pub mod snapshot_parts;
 mod subject;
 
@@ -37,8 +36,6 @@ pub use listener::{ControlSocket, RemoteListener};
 pub use pool::{ChannelPool, Dial, DialError};
 pub use raft_service::{RaftPort, RaftServices};
 pub use raft_transport::GrpcTransport;
-pub use security::NodeIdentity;
-pub use services::Services;
 
 /// The largest message that an ordinary method takes: SwarmKit's figure, and tonic's.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;

@@ -109,19 +109,3 @@ async fn a_file_that_is_no_socket_is_left_alone() {
     assert!(matches!(ControlSocket::bind(&path, tls), Err(BindError::NotASocket { .. })));
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), "precious");
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn services_change_while_the_socket_is_open() {
-    use skep_api::{Health, Services};
-    use skep_proto::swarmkit::{HealthCheckRequest, health_client::HealthClient};
-    use tonic::service::Routes;
-
-    let home = Cluster::new("cluster-1");
-    let services = Services::default();
-    let manager = Manager::start(home.node("manager-1", Role::Manager), services.clone()).await;
-    let mut client = HealthClient::new(connect::unix(&manager.socket));
-    let ask = || HealthCheckRequest { service: "ControlAPI".to_owned() };
-    assert_eq!(client.check(ask()).await.expect_err("nothing").code(), Code::Unimplemented);
-    services.replace(Routes::new(Health::local().service()));
-    assert_eq!(client.check(ask()).await.expect("served").into_inner().status, 1);
-}

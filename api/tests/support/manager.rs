@@ -11,7 +11,7 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
 use skep_api::{
-    Blacklist, ChannelPool, ControlSocket, Door, Leader, LeaderRoute, NodeIdentity, RemoteListener,
+    Blacklist, ChannelPool, ControlSocket, Door, Leader, LeaderRoute, OwnIdentity, RemoteListener,
     Surroundings,
 };
 use skep_ca::SecurityConfig;
@@ -110,7 +110,7 @@ impl Manager {
         let blacklist = FakeBlacklist::default();
         let pool = ChannelPool::new(tls);
         let around = Surroundings {
-            identity: Arc::new(NodeIdentity::new(security.clone(), "10.9.8.7:2377")),
+            identity: Arc::new(own(&security)),
             blacklist: Arc::new(blacklist.clone()),
             leader: Arc::new(leader.clone()),
             pool: pool.clone(),
@@ -123,6 +123,16 @@ impl Manager {
         tokio::spawn(control.serve(Door::local(around, service), stop.clone()));
         Self { addr, socket, leader, blacklist, pool, security, stop, stats, folder }
     }
+}
+
+fn own(security: &SecurityConfig) -> Arc<OwnIdentity> {
+    let identity = security.identity();
+    Arc::new(OwnIdentity {
+        node_id: identity.node_id.as_str().into(),
+        cluster_id: identity.cluster_id.as_str().into(),
+        units: Arc::new([identity.role.organizational_unit().to_owned()]),
+        addr: "10.9.8.7:2377".into(),
+    })
 }
 
 impl Drop for Manager {

@@ -163,9 +163,14 @@ impl Manager {
             pool: pool.clone(),
         };
         let services = LateServices::new(&Health::remote());
-        tokio::spawn(remote.serve(around.clone(), services.clone(), stop.clone()));
+        // The listener stays until leadership is handed over, which takes messages of the other managers.
+        let closing = CancellationToken::new();
+        let closing_guard = closing.clone().drop_guard();
+        tokio::spawn(remote.serve(around.clone(), services.clone(), stop.clone(), closing));
 
-        let transport = GrpcTransport::new(pool.clone());
+        // Connections of its own: heartbeats must not wait behind what is passed on for workers.
+        let raft_pool = ChannelPool::new(Arc::new(NodeTls(security.clone())));
+        let transport = GrpcTransport::new(raft_pool);
         let raft_services = RaftServices::new();
         let log = open_log(&raft_dir, &keyring)?;
         let (timing, seed, raft_start) = match start {
@@ -220,7 +225,8 @@ impl Manager {
             shared: leader::Shared::new(&store, &group, &security, &clock),
         };
         services.complete(super::services::remote(&context, &raft_services, &admin));
-        let local = Door::local(around, super::services::local(&context, &admin));
+        let local =
+            Door::local(around, super::services::local(&context, &admin)).until(stop.clone());
         let pool_of_followers = pool.clone();
         let manager = Arc::new(Manager {
             raft: raft.clone(),
@@ -239,7 +245,13 @@ impl Manager {
             advertise,
             cluster_id: identity.cluster_id,
         };
-        let task = tokio::spawn(supervise(following, context, leadership, stop.clone()));
+        let running = supervise(following, context, leadership, stop.clone());
+        let task = tokio::spawn(async move {
+            let _open = closing_guard;
+            let exit = running.await;
+            raft_services.stop();
+            exit
+        });
         guard.disarm();
         Ok((manager, ManagerTask { task, stop }))
     }

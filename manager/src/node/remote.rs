@@ -108,13 +108,14 @@ impl Remote {
         Ok(Remote { listener, addr })
     }
 
-    /// Serves behind the door until `stop`.
+    /// Serves behind the door until `closing`. At `stop` the streams that are passed on to the leader end.
     pub async fn serve(
         self,
         around: Surroundings,
         services: LateServices,
         stop: CancellationToken,
+        closing: CancellationToken,
     ) {
-        self.listener.serve(Door::remote(around, services), stop).await;
+        self.listener.serve(Door::remote(around, services).until(stop), closing).await;
     }
 }

@@ -21,13 +21,12 @@ mod secret;
 mod service;
 mod task;
 mod template;
-mod template_lexer;
 mod update;
 mod volume;
 
 pub use annotations::{extension, resource};
 pub use cluster::cluster_spec;
-pub use network::{NODE_LOCAL_DRIVERS, PREDEFINED_LABEL, network_spec};
+pub use network::{INTERNAL_LABEL, PREDEFINED_LABEL, network_spec};
 pub use node::node_spec;
 pub use secret::{config_labels, config_spec, secret_labels, secret_spec};
 pub use service::service_spec;

@@ -20,8 +20,7 @@ use super::{
     id_of, usage, validate, wanted,
 };
 
-/// The label and the name by which old clusters know their ingress network.
-const INTERNAL_LABEL: &str = "com.docker.swarm.internal";
+/// The name that the ingress network of an old cluster has, beside its label.
 const INGRESS_NAME: &str = "ingress";
 
 /// One network, by id or by name.
@@ -124,7 +123,7 @@ pub(super) fn is_ingress(network: &Network) -> bool {
     let legacy = spec
         .annotations
         .as_ref()
-        .is_some_and(|a| a.name == INGRESS_NAME && a.labels.contains_key(INTERNAL_LABEL));
+        .is_some_and(|a| a.name == INGRESS_NAME && a.labels.contains_key(validate::INTERNAL_LABEL));
     spec.ingress || legacy
 }
 

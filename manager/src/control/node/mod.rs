@@ -93,14 +93,14 @@ fn demotable(tx: &Tx, group: &dyn Group, id: &str) -> Result<(), ControlError> {
     let Some(member) = group.members().into_iter().find(|member| member.node_id == id) else {
         return Err(ControlError::Absent("can't find manager in raft memberlist".into()));
     };
-    let lost = "can't remove member from the raft: this would result in a loss of quorum";
-    group.check_removal(member.raft_id).map_err(|error| {
-        ControlError::Precondition(match error {
-            GroupError::QuorumLoss { reachable, remaining, needed } => format!(
-                "{lost} ({reachable} of the {remaining} remaining managers can be reached, {needed} are needed)"
-            ),
-            error => format!("{lost} ({error})"),
-        })
+    group.check_removal(member.raft_id).map_err(|error| match error {
+        GroupError::QuorumLoss { reachable, remaining, needed } => {
+            ControlError::Precondition(format!(
+                "can't remove member from the raft: this would result in a loss of quorum ({reachable} of the \
+                 {remaining} remaining managers can be reached, {needed} are needed)"
+            ))
+        }
+        error => error.into(),
     })
 }
 

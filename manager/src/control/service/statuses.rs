@@ -1,6 +1,6 @@
 //! How many tasks of a service there should be, run, and are done.
 
-use std::collections::HashSet;
+use std::{collections::HashMap, sync::Arc};
 
 use skep_proto::{
     ids::ServiceId,
@@ -27,15 +27,11 @@ pub(in super::super) async fn statuses(
             "the status of {asked} services is asked for; at most {SERVICES_MAX} are allowed"
         )));
     }
-    let mut seen = HashSet::new();
-    if let Some(twice) = request.services.iter().find(|id| !seen.insert(id.as_str())) {
-        return Err(ControlError::argument(format!(
-            "service {} is asked for twice",
-            super::validate::shown(twice)
-        )));
-    }
     let view = control.read().await?;
-    let statuses = request.services.iter().map(|id| status(&view, id)).collect();
+    // Each service is counted once, however often it is asked for.
+    let mut counted: HashMap<&str, ServiceStatus> = HashMap::new();
+    let mut one = |id| counted.entry(id).or_insert_with(|| status(&view, id)).clone();
+    let statuses = request.services.iter().map(|id| one(id.as_str())).collect();
     Ok(ListServiceStatusesResponse { statuses })
 }
 
@@ -58,8 +54,7 @@ fn status(tables: &Tables, id: &str) -> ServiceStatus {
         Some(Mode::Global(_)) | None => Some(TaskState::Running as i32),
     };
     let iteration = service.job_status.as_ref().and_then(|job| job.job_iteration);
-    let of_this_run =
-        |task: &&std::sync::Arc<Task>| iteration.is_none() || task.job_iteration == iteration;
+    let of_this_run = |task: &&Arc<Task>| iteration.is_none() || task.job_iteration == iteration;
     for task in tables.find::<Task>(By::Service(typed)).filter(of_this_run) {
         let state = task.status.as_ref().map_or(0, |status| status.state);
         status.running_tasks += u64::from(state == TaskState::Running as i32);

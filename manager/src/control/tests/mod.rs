@@ -3,6 +3,7 @@
 
 mod clusters;
 mod extensions;
+mod malformed;
 mod networks;
 mod nodes;
 mod secrets;

@@ -249,7 +249,7 @@ async fn statuses_count_tasks() {
         })
         .await;
     }
-    let services = ["job", "nope", "replicated", "global", "a b"].map(String::from).to_vec();
+    let services = ["job", "nope", "replicated", "global", "a b", "job"].map(String::from).to_vec();
     let reply = done!(h, list_service_statuses, ListServiceStatusesRequest { services });
     let counts: Vec<_> = reply
         .statuses
@@ -263,12 +263,16 @@ async fn statuses_count_tasks() {
             ("nope", 0, 0, 0),
             ("replicated", 2, 1, 0),
             ("global", 2, 2, 0),
-            ("a b", 0, 0, 0)
+            ("a b", 0, 0, 0),
+            ("job", 3, 1, 1)
         ]
     );
-    let twice = ListServiceStatusesRequest { services: vec!["job".into(), "job".into()] };
+    let many = ListServiceStatusesRequest { services: vec![String::new(); 100_001] };
     assert_eq!(
-        refused!(h, list_service_statuses, twice),
-        says(Code::InvalidArgument, "service \"job\" is asked for twice")
+        refused!(h, list_service_statuses, many),
+        says(
+            Code::InvalidArgument,
+            "the status of 100001 services is asked for; at most 100000 are allowed"
+        )
     );
 }

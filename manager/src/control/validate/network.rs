@@ -12,10 +12,8 @@ use super::{
 
 /// The label on the networks that the managers make for the nodes' own `bridge` and `host`.
 pub const PREDEFINED_LABEL: &str = "com.docker.swarm.predefined";
-/// The label on networks for the managers' own use.
-const INTERNAL_LABEL: &str = "com.docker.swarm.internal";
-/// Drivers whose networks live on one node; managers give no addresses in them.
-pub const NODE_LOCAL_DRIVERS: [&str; 4] = ["bridge", "host", "macvlan", "ipvlan"];
+/// The label on networks for the managers' own use. Old clusters have it on their ingress network.
+pub const INTERNAL_LABEL: &str = "com.docker.swarm.internal";
 /// Names that every engine has a network of its own under.
 const PREDEFINED_NAMES: [&str; 3] = ["bridge", "host", "none"];
 /// The longest spec of a network: every task's attachment carries it.
@@ -44,9 +42,9 @@ pub fn network_spec(spec: &Option<NetworkSpec>) -> Checked<&NetworkSpec> {
     }
     driver(spec.driver_config.as_ref(), "network")?;
     if let Some(ConfigFrom::Network(source)) = &spec.config_from {
-        let name = spec.driver_config.as_ref().map_or("", |d| d.name.as_str());
+        let name = driver_name(spec);
         ensure(!source.is_empty(), || "network: config_from names no network".into())?;
-        ensure(NODE_LOCAL_DRIVERS.contains(&name), || {
+        ensure(!matches!(name, "" | "overlay"), || {
             format!(
                 "network: config_from goes with a node-local driver, such as macvlan; the driver is {}",
                 shown(name)
@@ -64,8 +62,13 @@ pub fn network_spec(spec: &Option<NetworkSpec>) -> Checked<&NetworkSpec> {
     Ok(spec)
 }
 
+/// The driver's name; empty for the default, which is overlay.
+fn driver_name(spec: &NetworkSpec) -> &str {
+    spec.driver_config.as_ref().map_or("", |driver| &driver.name)
+}
+
 fn ingress(spec: &NetworkSpec) -> Checked {
-    let name = spec.driver_config.as_ref().map_or("", |d| d.name.as_str());
+    let name = driver_name(spec);
     if !matches!(name, "" | "overlay") {
         return Err(Invalid::Unsupported(
             "only overlay driver is currently supported for ingress network".into(),

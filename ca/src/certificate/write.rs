@@ -285,3 +285,84 @@ fn moment(writer: DERWriter<'_>, time: SystemTime) {
         writer.write_generalized_time(&GeneralizedTime::from_datetime(time));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use x509_parser::prelude::X509Certificate;
+
+    const ROOT: &[u8] = include_bytes!("../../tests/fixtures/swarm-root-ca.crt");
+    const NODE: &[u8] = include_bytes!("../../tests/fixtures/swarm-node.crt");
+
+    fn body(der: &[u8]) -> Vec<u8> {
+        X509Certificate::from_der(der).unwrap().1.tbs_certificate.as_ref().to_vec()
+    }
+
+    fn serial(der: &[u8]) -> Vec<u8> {
+        X509Certificate::from_der(der).unwrap().1.raw_serial().to_vec()
+    }
+
+    #[test]
+    fn a_leaf_is_byte_for_byte_what_docker_would_have_had_signed() {
+        let root = &Certificate::from_pem(ROOT).unwrap()[0];
+        let docker = &Certificate::from_pem(NODE).unwrap()[0];
+        let ours = leaf(
+            &Leaf {
+                identity: Identity::from_certificate(&docker.der).unwrap(),
+                public_key: &docker.public_key,
+                serial: &serial(&docker.der),
+                not_before: docker.not_before,
+                not_after: docker.not_after,
+            },
+            root,
+            &NodeKey::generate().unwrap(),
+        );
+        assert_eq!(body(&ours.unwrap()), body(&docker.der));
+    }
+
+    #[test]
+    fn a_root_has_the_shape_of_dockers() {
+        let docker = &Certificate::from_pem(ROOT).unwrap()[0];
+        let key = NodeKey::generate().unwrap();
+        let number = serial(&docker.der);
+        let ours = self_signed_root(&key, &number, docker.not_before, docker.not_after).unwrap();
+        let ours = Certificate::from_der(ours).unwrap();
+        // Equal once Docker's key and key identifier stand in the place of ours.
+        let swap = |bytes: Vec<u8>, from: &[u8], to: &[u8]| {
+            let at = bytes.windows(from.len()).position(|w| w == from).unwrap();
+            [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+        };
+        let bytes = swap(body(&ours.der), &ours.public_key, &docker.public_key);
+        let ids = [&ours, docker].map(|c| c.subject_key_id.clone().unwrap());
+        assert_eq!(swap(bytes, &ids[0], &ids[1]), body(&docker.der));
+    }
+
+    #[test]
+    fn a_cross_signed_root_keeps_everything_but_its_issuer() {
+        let [old, new] = [1, 2].map(|number| {
+            let key = NodeKey::generate().unwrap();
+            let from = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+            // Past 2050, so that the other form of dates is written, too.
+            let until = from + Duration::from_secs(40 * 365 * 24 * 3600);
+            let der = self_signed_root(&key, &[number], from, until).unwrap();
+            (Certificate::from_der(der).unwrap(), key)
+        });
+        let cross = Certificate::from_der(cross_signed(&new.0, &old.0, &old.1).unwrap()).unwrap();
+        assert_eq!(cross.subject, new.0.subject);
+        assert_eq!(cross.public_key, new.0.public_key);
+        assert_eq!(cross.subject_key_id, new.0.subject_key_id);
+        assert_eq!((cross.not_before, cross.not_after), (new.0.not_before, new.0.not_after));
+        assert_eq!(serial(&cross.der), serial(&new.0.der));
+        assert!(cross.is_ca);
+        assert!(cross.verify_signed_by(&old.0).is_ok());
+        assert!(cross.verify_signed_by(&new.0).is_err());
+    }
+
+    #[test]
+    fn times_round_to_the_nearest_minute() {
+        for (given, rounded) in [(0, 0), (29, 0), (30, 60), (60, 60), (3599, 3600)] {
+            let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(round_to_minute(at(given)), at(rounded));
+        }
+    }
+}

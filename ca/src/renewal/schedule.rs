@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn renewal_falls_between_half_and_four_fifths_of_a_life() {
-        let hours = |h| Duration::from_secs(h * 3600);
+        let hours = |h: u64| Duration::from_secs(h * 3600);
         for (now, random, expected) in [
             (0, 0.0, hours(50)),
             (0, 1.0, hours(80)),

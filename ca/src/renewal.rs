@@ -93,13 +93,20 @@ pub async fn run(
         let urgent = wish.demands != served || wants_role;
         let (not_before, not_after) = security.credentials().validity();
         let now = security.clock().now();
-        let wait = match backoff.failures() {
-            0 if urgent => SETTLE,
-            0 => schedule::until_renewal(not_before, not_after, now, rand::random()),
-            _ => backoff.delay(rand::random()),
+        let pause = async {
+            match backoff.failures() {
+                // Short, and on the process's timer; the others are dates on the wall clock.
+                0 if urgent => tokio::time::sleep(SETTLE).await,
+                0 => {
+                    let random = rand::random();
+                    let wait = schedule::until_renewal(not_before, not_after, now, random);
+                    security.clock().sleep(wait).await;
+                }
+                _ => security.clock().sleep(backoff.delay(rand::random())).await,
+            }
         };
         tokio::select! {
-            () = pause(&security, wait, urgent) => {}
+            () = pause => {}
             _ = wishes.changed() => {
                 backoff = Backoff::default();
                 continue;
@@ -119,15 +126,6 @@ pub async fn run(
                 tracing::warn!(error = %chain(&error), "node certificate not renewed; will try again");
             }
         }
-    }
-}
-
-/// Urgent waits are short and run on the process's timer; the others are dates on the wall clock.
-async fn pause(security: &SecurityConfig, wait: Duration, urgent: bool) {
-    if urgent {
-        tokio::time::sleep(wait).await;
-    } else {
-        security.clock().sleep(wait).await;
     }
 }
 

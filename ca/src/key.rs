@@ -186,8 +186,10 @@ impl NodeKey {
     }
 }
 
+type Loaded = (Arc<dyn SigningKey>, Arc<[u8]>);
+
 /// The provider's view of a key, and its SubjectPublicKeyInfo. RSA below 2048 bits is refused by the provider.
-fn load(key: PrivateKeyDer<'_>) -> Result<(Arc<dyn SigningKey>, Arc<[u8]>), KeyError> {
+fn load(key: PrivateKeyDer<'_>) -> Result<Loaded, KeyError> {
     let signing =
         provider().key_provider.load_private_key(key.clone_key()).map_err(|_| KeyError::Kind)?;
     if !matches!(signing.algorithm(), SignatureAlgorithm::RSA | SignatureAlgorithm::ECDSA) {

@@ -87,7 +87,7 @@ pub(super) fn decode(
         }
         _ => return None,
     };
-    if clear.len() % DATA_KEY_LEN != 0 || clear.len() / DATA_KEY_LEN > DATA_KEYS_MAX {
+    if !clear.len().is_multiple_of(DATA_KEY_LEN) || clear.len() / DATA_KEY_LEN > DATA_KEYS_MAX {
         return None;
     }
     let mut keys = clear.chunks(DATA_KEY_LEN).map(Secret::new);

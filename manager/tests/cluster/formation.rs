@@ -1,0 +1,60 @@
+//! A cluster is formed by one init and joins with a token.
+
+use skep_proto::{skep::GetRaftStatusRequest, swarmkit::NodeRole};
+
+use crate::support::{cluster, create, names, start};
+
+#[tokio::test]
+async fn three_daemons_form_a_cluster_and_every_one_of_them_serves_it() {
+    let cluster = cluster(3).await;
+    for manager in &cluster.managers {
+        let nodes = manager.wait_until_ready(3, 3).await.unwrap();
+        let leaders = nodes.iter().filter(|n| n.manager_status.as_ref().is_some_and(|m| m.leader));
+        assert_eq!(leaders.count(), 1);
+        for node in nodes {
+            let tls = node.description.unwrap().tls_info.unwrap();
+            assert!(!tls.trust_root.is_empty() && !tls.cert_issuer_public_key.is_empty());
+        }
+        create(manager, manager.name()).await.unwrap();
+    }
+    for manager in &cluster.managers {
+        // A read sees every write that was acknowledged before it, on whichever manager.
+        assert_eq!(names(manager).await.len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn the_raft_group_is_what_its_members_say_it_is() {
+    let cluster = cluster(3).await;
+    let leader = cluster.leader().await.unwrap();
+    let mut ids = Vec::new();
+    for (place, manager) in cluster.managers.iter().enumerate() {
+        let request = GetRaftStatusRequest {};
+        let status = manager.raft_client().get_raft_status(request).await.unwrap().into_inner();
+        assert_eq!(status.members.len(), 3);
+        assert_eq!(status.serving_writes, place == leader);
+        assert!(!status.swarmkit_compatible, "a group of our own ticks fast");
+        ids.push(status.leader_raft_id);
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "all know the same leader");
+}
+
+#[tokio::test]
+async fn a_worker_joins_with_the_workers_token_and_is_promoted() {
+    let cluster = cluster(1).await;
+    let first = &cluster.managers[0];
+    let worker = start("worker").await;
+    let token = first.keys().await.unwrap().worker_join_token;
+    let joined = worker.join(first, &token).await.unwrap();
+    assert_eq!(joined.role, "swarm-worker");
+    first.wait_until_ready(2, 1).await.unwrap();
+
+    crate::support::update_node(first, &joined.node_id, |spec| {
+        spec.set_desired_role(NodeRole::Manager);
+    })
+    .await
+    .unwrap();
+    first.wait_until_ready(2, 2).await.unwrap();
+    create(&worker, "written-by-the-new-manager").await.unwrap();
+}

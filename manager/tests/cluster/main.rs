@@ -1,0 +1,9 @@
+//! Clusters of real daemons: processes with real TLS, real fsync and real kill -9, on loopback.
+
+mod failover;
+mod formation;
+mod joins;
+mod lock;
+mod removal;
+mod restart;
+mod support;

@@ -14,6 +14,8 @@ mod statistics;
 mod target;
 mod writes;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Load and measurement against any SwarmKit-compatible manager.
@@ -33,7 +35,7 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let work = async {
         match arguments.command {
@@ -42,8 +44,15 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     // On an interrupt the work is dropped where it stands, and with it the clusters that it started.
-    tokio::select! {
+    let done = tokio::select! {
         done = work => done,
-        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

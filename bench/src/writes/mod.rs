@@ -23,7 +23,7 @@ const WARM_UP_WRITERS: usize = 16;
 /// Creates per second, their latency and their cost, at several numbers of concurrent writers.
 #[derive(Debug, clap::Args)]
 pub struct Writes {
-    /// A running cluster: NAME=unix:///PATH[,unix:///PATH…][,pid=PID…]; TLS or plaintext is found out
+    /// A running cluster, such as skep=unix:///a.sock,unix:///b.sock,pid=12,pid=34; whether a socket speaks TLS is found out
     #[arg(long, value_name = "TARGET")]
     target: Vec<Target>,
     /// Start this many skepd processes on loopback and measure them as "skep"

@@ -76,7 +76,7 @@ pub struct Create {
     /// Attach to a network
     #[arg(long, value_name = "NETWORK")]
     network: Vec<String>,
-    /// Publish a port: [PUBLISHED:]TARGET[/tcp|udp|sctp], or published=…,target=…,protocol=…,mode=ingress|host
+    /// Publish a port: TARGET, PUBLISHED:TARGET or PUBLISHED:TARGET/udp, or published=…,target=…,protocol=…,mode=ingress|host
     #[arg(short, long, value_name = "PORT", value_parser = ports::parse)]
     publish: Vec<PortConfig>,
     /// The containers cannot write their root file system
@@ -130,7 +130,7 @@ pub struct Create {
     /// Number of tasks that are updated at once; 0: all
     #[arg(long, value_name = "NUMBER")]
     update_parallelism: Option<u64>,
-    /// The user in the containers, USER[:GROUP]
+    /// The user in the containers, USER or USER:GROUP
     #[arg(short, long)]
     user: Option<String>,
     /// The working directory in the containers

@@ -11,7 +11,7 @@ use crate::{commands::Session, errors::Failure, input::wire_duration};
 /// Found a swarm with this daemon as its first manager.
 #[derive(Debug, clap::Args)]
 pub struct Init {
-    /// The address that others reach this node by, host[:port] [default: what the daemon was started with]
+    /// The address that others reach this node by, HOST or HOST:PORT [default: what the daemon was started with]
     #[arg(long, value_name = "ADDR")]
     advertise_addr: Option<String>,
     /// Lock managers: a restarted one waits for the unlock key

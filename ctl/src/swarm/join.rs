@@ -16,7 +16,7 @@ pub struct Join {
     /// The join token; '-' reads it from the standard input
     #[arg(long, env = "SKEP_JOIN_TOKEN", hide_env_values = true)]
     token: String,
-    /// The address that others reach this node by, host[:port] [default: what the daemon was started with]
+    /// The address that others reach this node by, HOST or HOST:PORT [default: what the daemon was started with]
     #[arg(long, value_name = "ADDR")]
     advertise_addr: Option<String>,
     /// Whether this node takes work [default: what the daemon was started with]

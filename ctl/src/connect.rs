@@ -30,14 +30,20 @@ pub struct Connection {
 impl Connection {
     /// Opens `socket`. Every call then gets `timeout` as its deadline, unless the call says otherwise.
     pub async fn open(socket: &Path, timeout: Duration) -> Result<Connection, Failure> {
-        // Tried by hand first: the transport would hide why it failed.
+        // Opened by hand: the transport would hide why it failed.
         let unreachable = |source| Failure::unreachable(socket, source);
-        drop(UnixStream::connect(socket).await.map_err(unreachable)?);
+        let mut first = Some(UnixStream::connect(socket).await.map_err(unreachable)?);
 
         let path = socket.to_owned();
         let dial = tower::service_fn(move |_| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            let (opened, path) = (first.take(), path.clone());
+            async move {
+                match opened {
+                    Some(stream) => Ok(TokioIo::new(stream)),
+                    // The transport dials again when the connection was lost.
+                    None => UnixStream::connect(path).await.map(TokioIo::new),
+                }
+            }
         });
         // The name stands in `:authority` only; no peer looks at it.
         let channel = Endpoint::from_static("http://skep")

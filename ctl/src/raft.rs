@@ -151,12 +151,21 @@ fn row(member: &RaftPeer, status: &GetRaftStatusResponse) -> Value {
         "Hostname": member.hostname,
         "Addr": member.addr,
         "Role": if member.leader { "leader" } else { "follower" },
-        "Reachable": if own || member.reachable { "yes" } else { "no" },
+        "Reachable": reachable(member, own, leads),
         "Match": known(member.match_index.to_string()),
         "Lag": known(member.lag_entries.to_string()),
         "Progress": known(member.progress.clone()),
         "LastError": member.last_error,
     })
+}
+
+/// Followers send each other nothing but votes, so a follower that got nothing through to another knows nothing.
+fn reachable(member: &RaftPeer, own: bool, leads: bool) -> &'static str {
+    match (own || member.reachable, leads || member.leader || !member.last_error.is_empty()) {
+        (true, _) => "yes",
+        (false, true) => "no",
+        (false, false) => "",
+    }
 }
 
 fn whole(status: &GetRaftStatusResponse) -> Value {

@@ -1,5 +1,7 @@
 //! Log lines to standard error, as text or JSON.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::options::LogFormat;
@@ -14,9 +16,11 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), String> {
     })?;
     let registry = tracing_subscriber::registry().with(filter);
     let writer = std::io::stderr;
+    // Colours are for eyes; in a file they are in the way.
+    let ansi = std::io::stderr().is_terminal();
     match format {
         LogFormat::Text => {
-            registry.with(fmt::layer().with_writer(writer).with_target(true)).try_init()
+            registry.with(fmt::layer().with_writer(writer).with_ansi(ansi)).try_init()
         }
         LogFormat::Json => registry.with(fmt::layer().json().with_writer(writer)).try_init(),
     }

@@ -139,6 +139,16 @@ impl NodeFiles {
         remove(&certificates, fs::remove_dir_all(&certificates))
     }
 
+    /// Whether there is anything of a raft log.
+    pub fn has_raft_log(&self) -> Result<bool, NodeError> {
+        let path = self.raft();
+        match fs::read_dir(&path) {
+            Ok(mut entries) => Ok(entries.next().is_some()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed(&path, format!("cannot be listed: {error}"))),
+        }
+    }
+
     /// Deletes log and snapshots.
     pub fn delete_raft(&self) -> Result<(), NodeError> {
         remove(&self.raft(), fs::remove_dir_all(self.raft()))

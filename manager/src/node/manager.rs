@@ -172,7 +172,6 @@ impl Manager {
         let raft_pool = ChannelPool::new(Arc::new(NodeTls(security.clone())));
         let transport = GrpcTransport::new(raft_pool);
         let raft_services = RaftServices::new();
-        let log = open_log(&raft_dir, &keyring)?;
         let (timing, seed, raft_start) = match start {
             ManagerStart::Found(seed) => {
                 let timing =
@@ -197,6 +196,8 @@ impl Manager {
                 (Timing::fast(), None, Start::ForceNewCluster { addr: advertise.clone() })
             }
         };
+        // Only now: a join that failed leaves no folder behind that would look like a log.
+        let log = open_log(&raft_dir, &keyring)?;
         let proposer = Arc::new(RaftProposer::default());
         let (machine, leadership) = Machine::new(store.clone(), Arc::clone(&proposer));
         let mut raft_config = RaftConfig::new(timing, rand::rng().next_u64());
@@ -389,6 +390,20 @@ impl Manager {
     }
 }
 
+/// Stops the raft node; a leader hands leadership over first.
+async fn hand_over(raft: &NodeHandle) -> StopReason {
+    let led = raft.status().leads();
+    let reason = raft.stop(true).await;
+    if led {
+        let status = raft.status();
+        match status.leader.filter(|leader| *leader != status.own) {
+            Some(leader) => info!(%leader, "leadership is handed over"),
+            None => warn!("nobody took leadership over before this manager stopped"),
+        }
+    }
+    reason
+}
+
 fn open_log(raft_dir: &std::path::Path, keyring: &Keyring) -> Result<RedbLog, NodeError> {
     let disk = RealDisk::open(raft_dir).map_err(|error| NodeError::Files {
         path: raft_dir.display().to_string(),
@@ -453,7 +468,7 @@ async fn supervise(
     let ended = raft.stopped();
     let reason = tokio::select! {
         reason = ended => reason,
-        () = stop.cancelled() => raft.stop(true).await,
+        () = stop.cancelled() => hand_over(&raft).await,
         () = async { tokio::join!(following.run(), leading); } => raft.stopped().await,
     };
     stop.cancel();

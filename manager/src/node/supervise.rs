@@ -35,6 +35,8 @@ const ROLE_CHANGE_TIME_MAX: Duration = Duration::from_secs(16);
 const RESTART_PAUSE: Duration = Duration::from_secs(2);
 /// The words by which a manager refuses a node that was removed (SwarmKit's text).
 const REMOVED: &str = "was removed from swarm";
+/// The words by which the CA refuses a request that proves nothing (SwarmKit's text).
+const NEEDS_TOKEN: &str = "A valid join token is necessary to join this cluster";
 
 /// What a node is made of.
 pub struct Parts {
@@ -244,7 +246,7 @@ impl Supervisor {
         let start = match start {
             ManagerStart::Join(addrs) if addrs.is_empty() => ManagerStart::Join(known()),
             // The daemon was stopped between getting its certificate and getting into the raft group.
-            ManagerStart::Restart if !files.raft().exists() => ManagerStart::Join(known()),
+            ManagerStart::Restart if !files.has_raft_log()? => ManagerStart::Join(known()),
             start => start,
         };
         let advertise = match (advertise.is_empty(), &config.advertise) {
@@ -333,6 +335,8 @@ async fn disowned(managers: &dyn Managers, security: &SecurityConfig) -> Option<
             let gone = match status.code() {
                 Code::PermissionDenied => text.contains(REMOVED),
                 Code::NotFound => text.contains("not found when attempting to renew"),
+                // To who was removed the CA's door is open as to anybody: what it asks for then is a token.
+                Code::InvalidArgument => text.contains(NEEDS_TOKEN),
                 _ => false,
             };
             gone.then(|| text.to_owned())

@@ -65,7 +65,7 @@ async fn a_leader_that_is_asked_to_stop_hands_over_first() {
         let status = cluster.managers[leader].stop().await.unwrap();
         assert!(status.success(), "{status}");
         let log = cluster.managers[leader].log();
-        assert!(log.contains("no longer leads"), "{log}");
+        assert!(log.contains("leadership is handed over"), "{log}");
     })
     .await;
 }

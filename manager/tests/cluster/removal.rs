@@ -15,8 +15,13 @@ async fn node_id(manager: &Skepd) -> String {
 }
 
 async fn raft_id(manager: &Skepd) -> u64 {
-    let request = GetRaftStatusRequest {};
-    manager.raft_client().get_raft_status(request).await.unwrap().into_inner().raft_id
+    manager
+        .wait_for("its raft node to answer", SETTLE_LIMIT, async |manager| {
+            let status = manager.raft_client().get_raft_status(GetRaftStatusRequest {}).await;
+            status.map(|status| status.into_inner().raft_id).map_err(|s| s.to_string())
+        })
+        .await
+        .unwrap()
 }
 
 async fn wait_for_role(manager: &Skepd, role: &str) {

@@ -50,7 +50,7 @@ pub async fn run(
     let mut signer = Signer { store, security, clock, pending: BTreeMap::new(), signers: None };
     loop {
         let (view, mut watcher) = signer.store.watch(Selector::kinds(&[Kind::Node, Kind::Cluster]));
-        signer.pending = view.all::<Node>().filter_map(|node| task(node)).collect();
+        signer.pending = view.all::<Node>().filter_map(task).collect();
         signer.take_up_cluster(cluster(&view, &signer.security.identity().cluster_id));
         drop(view);
         // What is asked for from here on is seen by the watcher.

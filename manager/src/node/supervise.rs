@@ -240,8 +240,7 @@ impl Supervisor {
             None => bind(config.listen, security).await?,
         };
         let known = || -> Vec<String> {
-            let addrs = remotes.watch().borrow().iter().map(|known| known.addr.clone()).collect();
-            addrs
+            remotes.watch().borrow().iter().map(|known| known.addr.clone()).collect()
         };
         let start = match start {
             ManagerStart::Join(addrs) if addrs.is_empty() => ManagerStart::Join(known()),

@@ -6,4 +6,5 @@ mod joins;
 mod lock;
 mod removal;
 mod restart;
+mod root_rotation;
 mod support;

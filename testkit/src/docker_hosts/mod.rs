@@ -21,7 +21,7 @@ use janitor::Janitor;
 
 /// Programs that must be on the path.
 const PROGRAMS: &[&str] =
-    &["dockerd", "docker", "containerd", "ip", "nsenter", "unshare", "busybox"];
+    &["dockerd", "docker", "containerd", "iptables", "ip", "nsenter", "unshare", "busybox"];
 
 /// Why hosts could not be started or did not do what they were told.
 #[derive(Debug, thiserror::Error)]

@@ -62,7 +62,7 @@ pub enum DaemonError {
     #[error("{0}")]
     InvalidArgument(String),
     /// The node could not be brought up.
-    #[error("{0}")]
+    #[error(transparent)]
     Node(#[from] NodeError),
     /// The daemon stops or has too much to do.
     #[error("the daemon is stopping or busy with other requests: try again")]

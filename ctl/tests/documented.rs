@@ -1,0 +1,238 @@
+//! What the documents say is what happens: examples marked `console run` are run against a real daemon, and every
+//! command and option of `skep` stands in the operators' page.
+//!
+//! An example is a line `$ COMMAND` and the lines that it prints, standard error included. In these `…` stands for
+//! anything, and a line that is only `…` for any lines. Environment and working folder are the daemon's; the examples of one
+//! page are run in order against one daemon.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+const SKEP: &str = env!("CARGO_BIN_EXE_skep");
+/// How long the daemon may take to found its swarm on a busy machine.
+const START_TIME_MAX: &str = "60s";
+
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The examples of a page: each command with the lines that it should print.
+fn examples(page: &str) -> Vec<(String, Vec<String>)> {
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    let mut inside = false;
+    for line in page.lines() {
+        match (inside, line.strip_prefix("$ ")) {
+            (false, _) => inside = line == "```console run",
+            (true, _) if line == "```" => inside = false,
+            (true, Some(command)) => found.push((command.to_owned(), Vec::new())),
+            (true, None) => found.last_mut().expect("a command first").1.push(line.to_owned()),
+        }
+    }
+    found
+}
+
+/// Whether a line is as the pattern says, where `…` stands for anything.
+fn line_matches(pattern: &str, line: &str) -> bool {
+    let mut parts = pattern.trim_end().split('…');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = line.trim_end().strip_prefix(first) else { return false };
+    let mut parts: Vec<_> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+fn lines_match(patterns: &[String], lines: &[&str]) -> bool {
+    match (patterns.split_first(), lines.split_first()) {
+        (None, _) => lines.is_empty(),
+        (Some((pattern, others)), _) if pattern == "…" => {
+            (0..=lines.len()).any(|skipped| lines_match(others, &lines[skipped..]))
+        }
+        (Some(_), None) => false,
+        (Some((pattern, patterns)), Some((line, lines))) => {
+            line_matches(pattern, line) && lines_match(patterns, lines)
+        }
+    }
+}
+
+/// A manager that is a swarm of its own, in a folder that goes with it.
+struct Daemon {
+    process: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Daemon {
+    fn found() -> Daemon {
+        let skepd = programs().join("skepd");
+        assert!(
+            skepd.is_file(),
+            "{} is not built: `cargo build -p skepd`, or test the workspace",
+            skepd.display()
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name| folder.path().join(name);
+        let process = Command::new(skepd)
+            .env_clear()
+            .args(["--init", "--listen", "127.0.0.1:0", "--hostname", "manager-1"])
+            .arg("--state-dir")
+            .arg(at("state"))
+            .arg("--control")
+            .arg(at("control.sock"))
+            .stderr(std::fs::File::create(at("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let daemon = Daemon { process, folder };
+        let ready = daemon.run(&format!("skep status --wait {START_TIME_MAX}"));
+        assert!(ready.status.success(), "{}{}", text(&ready), daemon.log());
+        daemon.await_own_session();
+        daemon
+    }
+
+    /// The manager's own agent registers moments after the swarm was founded; the examples show a node that is ready.
+    fn await_own_session(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while text(&self.run("skep node ls --format '{{.Status}}'")) != "Ready\n" {
+            assert!(Instant::now() < deadline, "the node is not ready: {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn run(&self, command: &str) -> Output {
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", programs().display());
+        Command::new("sh")
+            .args(["-c", &format!("{{ {command}\n}} 2>&1")])
+            .env_clear()
+            .env("PATH", path)
+            .env("SKEP_SOCKET", self.folder.path().join("control.sock"))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone afterwards.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Where cargo puts the programs of the workspace.
+fn programs() -> PathBuf {
+    Path::new(SKEP).parent().unwrap().to_owned()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn examples_hold(page: &str) {
+    let examples = examples(&document(page));
+    assert!(!examples.is_empty(), "{page} has no example that is run");
+    let daemon = Daemon::found();
+    for (command, expected) in examples {
+        let printed = text(&daemon.run(&command));
+        let lines: Vec<&str> = printed.lines().collect();
+        assert!(
+            lines_match(&expected, &lines),
+            "{page}: $ {command}\nshould print\n{}\nand prints\n{printed}",
+            expected.join("\n")
+        );
+    }
+}
+
+#[test]
+fn the_examples_of_the_readme_hold() {
+    examples_hold("README.md");
+}
+
+#[test]
+fn the_examples_of_the_operators_page_hold() {
+    examples_hold("docs/operations.md");
+}
+
+fn help(command: &[String]) -> String {
+    let output = Command::new(SKEP).args(command).arg("--help").env_clear().output().unwrap();
+    assert!(output.status.success(), "skep {command:?} --help");
+    text(&output)
+}
+
+/// The words of `text` that begin with `prefix`, cut where something else than a name begins.
+fn words<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    text.match_indices(prefix).map(move |(at, _)| {
+        let word = &text[at..];
+        &word[..word.find(|c| !is_name(c)).unwrap_or(word.len())]
+    })
+}
+
+/// Everything that the help of a command and of those below it names: commands, options, variables.
+fn named(command: &mut Vec<String>, found: &mut BTreeSet<String>) {
+    let help = help(command);
+    found.extend(words(&help, "--").filter(|word| word.len() > 2).map(str::to_owned));
+    found.extend(words(&help, "SKEP_").map(str::to_owned));
+    let below = help.split_once("Commands:\n").map_or("", |(_, after)| after);
+    for line in below.lines().take_while(|line| !line.is_empty()) {
+        // Deeper lines go on with a text.
+        let Some(name) = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')) else {
+            continue;
+        };
+        let name = name.split_whitespace().next().unwrap_or_default();
+        if name != "help" {
+            found.insert(name.to_owned());
+            command.push(name.to_owned());
+            named(command, found);
+            command.pop();
+        }
+    }
+}
+
+#[test]
+fn the_operators_page_names_every_command_and_option() {
+    let page = document("docs/operations.md");
+    let mut found = BTreeSet::new();
+    named(&mut Vec::new(), &mut found);
+    assert!(found.contains("join-token") && found.contains("--force-new-cluster"), "{found:?}");
+    let told = words(&page, "--").collect::<BTreeSet<_>>();
+    let missing: Vec<_> = found
+        .iter()
+        .filter(|name| match name.starts_with("--") {
+            true => !told.contains(name.as_str()),
+            false => !page.contains(name.as_str()),
+        })
+        .filter(|name| *name != "--version")
+        .collect();
+    assert!(missing.is_empty(), "docs/operations.md does not name {missing:?}");
+}
+
+#[test]
+fn a_pattern_stands_for_what_it_should() {
+    for (pattern, line, expected) in [
+        ("State:       active", "State:       active", true),
+        ("ID: …", "ID: abc", true),
+        ("… * manager", "abc * manager", true),
+        ("a…b…c", "a1b2c", true),
+        ("a…b…c", "a1c2b", false),
+        ("a", "ab", false),
+    ] {
+        assert_eq!(line_matches(pattern, line), expected, "{pattern:?} {line:?}");
+    }
+    let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+    assert!(lines_match(&owned(&["a", "…", "z"]), &["a", "b", "c", "z"]));
+    assert!(!lines_match(&owned(&["a", "…", "z"]), &["a", "b"]));
+    assert!(!lines_match(&owned(&["a"]), &["a", "b"]));
+}

@@ -2,8 +2,6 @@
 
 use std::io::IsTerminal as _;
 
-use std::io::IsTerminal as _;
-
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::options::LogFormat;

@@ -8,7 +8,7 @@ use skep_ca::{
     Clock, Credentials, Identity, JoinToken, Kek, KeyFile, NodeKey, PeerName, Role, RootCa,
     SecurityConfig, UnlockKey, connect,
     enroll::{self, EnrollError},
-    key_file::{DataKeys, KeyFileError, Opened},
+    key_file::{KeyFileError, Opened},
 };
 use skep_proto::{
     ids::{ClusterId, NodeId},
@@ -22,8 +22,6 @@ use tracing::{info, warn};
 use super::{
     FoundOptions, JoinPlan, Node, NodeError, NodeExit, NodeFiles, Purpose,
     error::chain,
-    identity::NodeTls,
-    lock,
     manager::ManagerStart,
     remote::Remote,
     supervise::{self, FirstManager, Parts},
@@ -127,7 +125,7 @@ impl Entry<'_> {
             self.clock.clone(),
         )
         .map_err(|e| identity_error(&e))?;
-        let remote = bind(self.config.listen, &security).await?;
+        let remote = Remote::bind(self.config.listen, &security).await?;
         let advertise = self.advertise(advertise_ip, remote.addr.port());
         let kek = Kek { key: unlock_key, version: 0 };
         let key_file = self.write(&root, credentials, kek).await?;
@@ -180,7 +178,7 @@ impl Entry<'_> {
         let is_manager = security.identity().role == Role::Manager;
         let (first, advertise) = if is_manager {
             let ip = self.advertise_ip(remotes.first().map(String::as_str)).await?;
-            let remote = bind(self.config.listen, &security).await?;
+            let remote = Remote::bind(self.config.listen, &security).await?;
             let advertise = self.advertise(ip, remote.addr.port());
             (
                 Some(FirstManager { start: ManagerStart::Join(remotes), remote: Some(remote) }),
@@ -247,7 +245,7 @@ impl Entry<'_> {
         let (first, advertise) = if identity.role == Role::Manager {
             let towards = known.first().map(|known| known.addr.clone());
             let ip = self.advertise_ip(towards.as_deref()).await?;
-            let remote = bind(self.config.listen, &security).await?;
+            let remote = Remote::bind(self.config.listen, &security).await?;
             let advertise = self.advertise(ip, remote.addr.port());
             let start = if force_new_cluster {
                 ManagerStart::ForceNewCluster
@@ -349,13 +347,6 @@ fn host(ip: std::net::IpAddr) -> String {
     }
 }
 
-pub(super) async fn bind(addr: SocketAddr, security: &SecurityConfig) -> Result<Remote, NodeError> {
-    Remote::bind(addr, NodeTls(security.clone())).await.map_err(|error| NodeError::Listen {
-        addr: addr.to_string(),
-        reason: format!("{error}; choose another --listen address, or stop what uses this one"),
-    })
-}
-
 fn key_file_error(error: KeyFileError) -> NodeError {
     NodeError::Identity(chain(&error))
 }
@@ -433,25 +424,4 @@ impl Undo {
             ),
         }
     }
-}
-
-/// Keys of a raft log for a node that has none.
-pub(super) fn data_keys(key_file: &KeyFile) -> Result<DataKeys, NodeError> {
-    match key_file.data_keys() {
-        Some(keys) => Ok(keys),
-        None => {
-            let keys = DataKeys::generate();
-            key_file.set_data_keys(Some(keys.clone())).map_err(key_file_error)?;
-            Ok(keys)
-        }
-    }
-}
-
-/// The ring of a node's raft log; its keys are made if there are none.
-pub(super) async fn keyring(key_file: &KeyFile) -> Result<skep_raft::Keyring, NodeError> {
-    let file = key_file.clone();
-    let keys = blocking(move || data_keys(&file)).await?;
-    lock::keyring(&keys).ok_or_else(|| {
-        NodeError::Identity("the key file's data keys have an unexpected length".to_owned())
-    })
 }

@@ -4,14 +4,11 @@ use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use futures::{FutureExt as _, future::BoxFuture};
-use skep_api::{
-    Blacklist, Dial, DialError, IdentitySource, Leader, LeaderRoute, OwnIdentity, ServerTls,
-};
-use skep_ca::{PeerName, SecurityConfig};
+use skep_api::{Blacklist, IdentitySource, Leader, LeaderRoute, OwnIdentity};
+use skep_ca::SecurityConfig;
 use skep_proto::{ids::ClusterId, swarmkit::Cluster};
 use skep_raft::{NodeHandle, RaftId};
 use skep_store::Store;
-use tonic::transport::Channel;
 
 /// The certificate as the door sees it.
 pub struct NodeIdentity {
@@ -54,24 +51,6 @@ impl IdentitySource for NodeIdentity {
             self.current.store(Arc::new(own(&self.security, &self.addr.load())));
         }
         Some(self.current.load_full())
-    }
-}
-
-/// TLS and outgoing connections of a node, with the certificate of the moment.
-#[derive(Clone)]
-pub struct NodeTls(pub SecurityConfig);
-
-impl ServerTls for NodeTls {
-    fn server_config(&self) -> Option<Arc<rustls::ServerConfig>> {
-        Some(self.0.server_config())
-    }
-}
-
-impl Dial for NodeTls {
-    fn dial(&self, addr: &str) -> Result<Channel, DialError> {
-        skep_ca::connect::Dial::new(self.0.client_config(), PeerName::Manager)
-            .connect_lazy(addr)
-            .map_err(|_| DialError::InvalidAddress { addr: addr.to_owned() })
     }
 }
 

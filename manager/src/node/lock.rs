@@ -14,10 +14,29 @@ use skep_store::{Kind, Selector, Store, Tables};
 use tracing::{error, info};
 use zeroize::Zeroizing;
 
+use super::{NodeError, chain};
 use crate::leader::defaults::UNLOCK_KEY_SUBSYSTEM;
 
+/// The ring of a node's raft log; its keys are made if there are none.
+pub async fn keyring(key_file: &KeyFile) -> Result<Keyring, NodeError> {
+    let file = key_file.clone();
+    let keys = blocking(move || match file.data_keys() {
+        Some(keys) => Ok(keys),
+        None => {
+            let keys = DataKeys::generate();
+            file.set_data_keys(Some(keys.clone())).map(|()| keys)
+        }
+    })
+    .await
+    .map_err(|error| NodeError::Ended(error.to_string()))?
+    .map_err(|error| NodeError::Identity(chain(&error)))?;
+    ring(&keys).ok_or_else(|| {
+        NodeError::Identity("the key file's data keys have an unexpected length".to_owned())
+    })
+}
+
 /// The ring that a key file's data keys make.
-pub fn keyring(keys: &DataKeys) -> Option<Keyring> {
+fn ring(keys: &DataKeys) -> Option<Keyring> {
     let key = |secret: &skep_ca::Secret| {
         let bytes: [u8; 32] = secret.expose().try_into().ok()?;
         Some(DataKey::new(Zeroizing::new(bytes)))
@@ -78,7 +97,7 @@ async fn rotate_data_keys(raft: &NodeHandle, key_file: &KeyFile) {
         error!("the raft log has too many keys already; the next snapshot lets old ones go");
         return;
     };
-    let Some(ring) = keyring(&next) else {
+    let Some(ring) = ring(&next) else {
         error!("the key file's data keys have an unexpected length");
         return;
     };

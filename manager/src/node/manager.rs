@@ -12,30 +12,29 @@ use rand::{RngCore as _, SeedableRng as _, rngs::StdRng};
 use skep_api::{ChannelPool, Door, GrpcTransport, Health, RaftServices, Surroundings};
 use skep_ca::{Clock, KeyFile, SecurityConfig};
 use skep_proto::{
-    ids::ClusterId,
     skep::GetRaftStatusResponse,
     swarmkit::{Cluster, LeaveRequest, RaftMember, raft_membership_client::RaftMembershipClient},
 };
 use skep_raft::{
-    Config as RaftConfig, Keyring, Member, NodeHandle, Start, StopReason, Timing,
+    Config as RaftConfig, Keyring, Member, NodeHandle, Start, Timing,
     storage::{RealDisk, RedbLog, RedbLogConfig},
 };
 use skep_store::{Store, View};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{info, warn};
 
 use super::{
-    NodeError, address,
+    NodeError,
     error::chain,
-    identity::{NodeIdentity, NodeTls, RaftLeader, StoreBlacklist},
-    join_group, lock,
-    machine::{Leadership, Machine, RaftProposer},
+    identity::{NodeIdentity, RaftLeader, StoreBlacklist},
+    join_group,
+    machine::{Machine, RaftProposer},
     raft_admin::RaftAdminService,
     raft_group::RaftGroup,
     remote::{LateLeader, LateServices, Remote},
-    timing,
+    run::{Following, run},
 };
 use crate::{
     group::Group,
@@ -153,7 +152,7 @@ impl Manager {
         let identity = security.identity();
         let store_clock = clock.clone();
         let store = Store::new(Arc::new(move || store_clock.now()), StdRng::from_os_rng());
-        let pool = ChannelPool::new(Arc::new(NodeTls(security.clone())));
+        let pool = ChannelPool::new(Arc::new(security.clone()));
         let leader = LateLeader::default();
         let node_identity = Arc::new(NodeIdentity::new(security.clone(), advertise.clone()));
         let around = Surroundings {
@@ -169,7 +168,7 @@ impl Manager {
         tokio::spawn(remote.serve(around.clone(), services.clone(), stop.clone(), closing));
 
         // Connections of its own: heartbeats must not wait behind what is passed on for workers.
-        let raft_pool = ChannelPool::new(Arc::new(NodeTls(security.clone())));
+        let raft_pool = ChannelPool::new(Arc::new(security.clone()));
         let transport = GrpcTransport::new(raft_pool);
         let raft_services = RaftServices::new();
         let (timing, seed, raft_start) = match start {
@@ -246,7 +245,7 @@ impl Manager {
             advertise,
             cluster_id: identity.cluster_id,
         };
-        let running = supervise(following, context, leadership, stop.clone());
+        let running = run(following, context, leadership, stop.clone());
         let task = tokio::spawn(async move {
             let _open = closing_guard;
             let exit = running.await;
@@ -390,91 +389,10 @@ impl Manager {
     }
 }
 
-/// Stops the raft node; a leader hands leadership over first.
-async fn hand_over(raft: &NodeHandle) -> StopReason {
-    let led = raft.status().leads();
-    let reason = raft.stop(true).await;
-    if led {
-        let status = raft.status();
-        match status.leader.filter(|leader| *leader != status.own) {
-            Some(leader) => info!(%leader, "leadership is handed over"),
-            None => warn!("nobody took leadership over before this manager stopped"),
-        }
-    }
-    reason
-}
-
 fn open_log(raft_dir: &std::path::Path, keyring: &Keyring) -> Result<RedbLog, NodeError> {
     let disk = RealDisk::open(raft_dir).map_err(|error| NodeError::Files {
         path: raft_dir.display().to_string(),
         reason: format!("the raft folder cannot be opened: {error}"),
     })?;
     Ok(RedbLog::new(Arc::new(disk), keyring, RedbLogConfig::default()))
-}
-
-/// What every manager does, whether it leads or not: it follows the cluster's settings.
-struct Following {
-    raft: NodeHandle,
-    store: Store,
-    key_file: KeyFile,
-    pool: ChannelPool,
-    identity: Arc<NodeIdentity>,
-    advertise: String,
-    cluster_id: ClusterId,
-}
-
-impl Following {
-    async fn run(&self) {
-        tokio::join!(
-            timing::follow(&self.store, &self.raft),
-            lock::follow(&self.store, &self.raft, &self.key_file, self.cluster_id),
-            address::follow(&self.raft, &self.pool, &self.identity, &self.advertise),
-        );
-    }
-}
-
-/// Runs the control loops while this manager leads, and what every manager does beside them, until it ends.
-async fn supervise(
-    following: Following,
-    context: LeaderContext,
-    mut leadership: watch::Receiver<Leadership>,
-    stop: CancellationToken,
-) -> ManagerExit {
-    let raft = following.raft.clone();
-    let leading = async {
-        loop {
-            let leads = *leadership.borrow_and_update();
-            match leads {
-                None => {
-                    if leadership.changed().await.is_err() {
-                        return;
-                    }
-                }
-                Some(_) => {
-                    info!("this manager leads the cluster");
-                    let lost = async {
-                        // The same leadership goes on while the number stays.
-                        let _ = leadership.wait_for(|now| *now != leads).await;
-                    };
-                    tokio::select! {
-                        () = lost => {}
-                        () = leader::lead(context.clone()) => warn!("the control loops ended early"),
-                    }
-                    info!("this manager no longer leads the cluster");
-                }
-            }
-        }
-    };
-    let ended = raft.stopped();
-    let reason = tokio::select! {
-        reason = ended => reason,
-        () = stop.cancelled() => hand_over(&raft).await,
-        () = async { tokio::join!(following.run(), leading); } => raft.stopped().await,
-    };
-    stop.cancel();
-    match reason {
-        StopReason::Asked => ManagerExit::Stopped,
-        StopReason::Removed => ManagerExit::Removed,
-        other => ManagerExit::Failed(chain(&other)),
-    }
 }

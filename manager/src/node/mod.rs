@@ -16,6 +16,7 @@ mod manager;
 mod raft_admin;
 mod raft_group;
 mod remote;
+mod run;
 mod services;
 mod supervise;
 mod timing;

@@ -12,12 +12,13 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
 use skep_api::{Door, Health, Leader, LeaderRoute, RemoteListener, Surroundings};
+use skep_ca::SecurityConfig;
 use skep_proto::swarmkit::health_server::HealthServer;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body, server::NamedService as _, service::Routes};
 use tower::{Service, ServiceExt as _};
 
-use super::identity::{NodeTls, RaftLeader};
+use super::{NodeError, identity::RaftLeader};
 
 /// Services that are not there from the start.
 #[derive(Clone)]
@@ -102,10 +103,16 @@ pub struct Remote {
 
 impl Remote {
     /// Binds. Port 0 lets the system choose.
-    pub async fn bind(addr: SocketAddr, tls: NodeTls) -> io::Result<Remote> {
-        let listener = RemoteListener::bind(addr, Arc::new(tls)).await?;
-        let addr = listener.local_addr()?;
-        Ok(Remote { listener, addr })
+    pub async fn bind(addr: SocketAddr, security: &SecurityConfig) -> Result<Remote, NodeError> {
+        let bound = async {
+            let listener = RemoteListener::bind(addr, Arc::new(security.clone())).await?;
+            let addr = listener.local_addr()?;
+            Ok(Remote { listener, addr })
+        };
+        bound.await.map_err(|error: io::Error| NodeError::Listen {
+            addr: addr.to_string(),
+            reason: format!("{error}; choose another --listen address, or stop what uses this one"),
+        })
     }
 
     /// Serves behind the door until `closing`. At `stop` the streams that are passed on to the leader end.

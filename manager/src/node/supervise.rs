@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use super::{
     Manager, Node, NodeError, NodeExit, NodeFiles,
     agent::{IdentityHooks, RenewalManagers, agent},
-    enter::{bind, keyring},
+    lock::keyring,
     manager::{ManagerConfig, ManagerExit, ManagerStart, ManagerTask},
     remote::Remote,
 };
@@ -237,7 +237,7 @@ impl Supervisor {
         let Parts { config, files, clock, security, key_file, remotes, advertise } = &self.parts;
         let remote = match remote {
             Some(remote) => remote,
-            None => bind(config.listen, security).await?,
+            None => Remote::bind(config.listen, security).await?,
         };
         let known = || -> Vec<String> {
             remotes.watch().borrow().iter().map(|known| known.addr.clone()).collect()

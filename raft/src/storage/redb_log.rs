@@ -119,6 +119,7 @@ impl RedbLog {
         if layout::inspect(&*self.disk)? == Found::Nothing {
             return Ok(None);
         }
+        layout::rewrite(&*self.disk)?;
         let path = self.disk.describe(LOG_NAME);
         let file = || self.disk.open(LOG_NAME).map_err(io_error(format!("open {path}")));
         let tables = Tables::open(file()?, path.clone())?;
@@ -336,13 +337,7 @@ impl RedbLog {
         Ok(open.tables.read_entries(&self.sealer, range)?.0)
     }
 
-    fn change_keys(&mut self, keys: &Keyring) -> Result<(), StorageError> {
-        let sealer = Sealer::new(keys);
-        if let Some(key) = self.keys_in_use().into_iter().find(|key| !sealer.holds(*key)) {
-            return Err(StorageError::Misuse(format!(
-                "the new keys lack {key}, which is still in use; keep it until a snapshot has covered the log"
-            )));
-        }
+    fn change_keys(&mut self, sealer: Sealer) -> Result<(), StorageError> {
         self.sealer = sealer;
         if self.open.is_some() { self.reseal_records() } else { Ok(()) }
     }
@@ -408,7 +403,13 @@ impl LogStore for RedbLog {
     }
 
     fn rotate(&mut self, keys: Keyring) -> Result<(), StorageError> {
-        self.call(|log| log.change_keys(&keys))
+        let sealer = Sealer::new(&keys);
+        let lacking = self.keys_in_use().into_iter().find(|key| !sealer.holds(*key));
+        if let Some(key) = lacking {
+            let what = self.disk.describe("");
+            return Err(StorageError::UnknownKey { what, key });
+        }
+        self.call(|log| log.change_keys(sealer))
     }
 
     fn keys_in_use(&self) -> BTreeSet<KeyId> {

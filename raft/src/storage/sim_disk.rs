@@ -151,6 +151,12 @@ impl SimDisk {
         self.state.lock().changes
     }
 
+    /// Bytes that all files hold together; the scale of [`Faults::capacity_bytes`].
+    pub fn used_bytes(&self) -> u64 {
+        let state = self.state.lock();
+        state.files.values().map(|file| file.current.len() as u64).sum()
+    }
+
     /// Successful syncs since the disk's beginning.
     pub fn syncs(&self) -> u64 {
         self.state.lock().syncs

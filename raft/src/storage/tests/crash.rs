@@ -67,7 +67,7 @@ proptest! {
 
     #[test]
     fn a_second_cut_during_recovery_loses_nothing(
-        seed in any::<u64>(), cut in 20u64..500, again in 0u64..30, crash_seed in any::<u64>()
+        seed in any::<u64>(), cut in 20u64..500, again in 0u64..60, crash_seed in any::<u64>()
     ) {
         let disk = SimDisk::new("state");
         let (acknowledged, under_way) = run_until_cut(&disk, seed, cut);

@@ -41,7 +41,11 @@ fn survives(seeds: u64, faults: &Faults, says: &str) {
         } else {
             disk.kill();
         }
+        let seen = found(&disk).unwrap().map(Model::normalized).unwrap();
+        // What the next process believed must not be what only the cache showed it.
+        disk.crash(seed + 1);
         let found = found(&disk).unwrap().map(Model::normalized).unwrap();
+        assert_eq!(found, seen, "seed {seed}");
         let allowed = [acknowledged.normalized(), under_way.normalized()];
         assert!(allowed.contains(&found), "seed {seed}: found {found:?}, allowed {allowed:?}");
     }

@@ -15,7 +15,7 @@ pub struct ProbeError(
 
 /// The way to the other members.
 pub trait Transport: Send + Sync + 'static {
-    /// Takes a message for a member. Never blocks: it goes into a bounded queue or is dropped. What happens to it is
+    /// Takes a message for a member, whose address is empty when it is not known here: a peer is to be asked for it. Never blocks: it goes into a bounded queue or is dropped. What happens to it is
     /// told through the handle: `report_unreachable` for one that was lost, `report_reachable` for one that arrived,
     /// and **always** `report_snapshot` for a `MsgSnap`, lest the follower wait for ever.
     fn send(&self, to: &Member, message: raftpb::Message);

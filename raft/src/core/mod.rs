@@ -286,13 +286,15 @@ impl Core {
 
     fn send(&mut self, message: eraftpb::Message) {
         let to = RaftId(message.to);
-        let Some(member) = self.locate(to).cloned() else {
-            tracing::debug!(%to, "a raft message has no known address and is dropped");
+        if self.membership.is_removed(to) {
             if message.get_msg_type() == eraftpb::MessageType::MsgSnapshot {
                 self.raw.report_snapshot(to.0, raft::SnapshotStatus::Failure);
             }
             return;
-        };
+        }
+        // A member that is behind may not know its leader yet: unless it can answer, it will never be told.
+        let unknown = || Member { raft_id: to, node_id: String::new(), addr: String::new() };
+        let member = self.locate(to).cloned().unwrap_or_else(unknown);
         let snapshot = message.get_msg_type() == eraftpb::MessageType::MsgSnapshot;
         let envelope = Envelope { to: member, message: wire::message_to_wire(message) };
         if snapshot {

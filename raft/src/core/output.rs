@@ -17,7 +17,8 @@ pub struct RequestId(pub u64);
 /// A message and where it goes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
-    /// The member it is for.
+    /// The member it is for. Its address is empty when this member has not yet learned who that is: then the transport asks another
+    /// member.
     pub to: Member,
     /// The message.
     pub message: raftpb::Message,

@@ -75,6 +75,8 @@ mod log;
 mod log_store;
 mod membership;
 mod node;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod state_machine;
 mod status;
 pub mod storage;

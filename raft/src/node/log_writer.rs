@@ -178,7 +178,7 @@ fn entry_bytes(batch: &Batch) -> usize {
 }
 
 /// What two batches come to, the second written after the first.
-fn merge(first: &mut Batch, second: Batch) {
+pub fn merge(first: &mut Batch, second: Batch) {
     if second.hard_state.is_some() {
         first.hard_state = second.hard_state;
     }

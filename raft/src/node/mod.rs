@@ -3,8 +3,8 @@
 
 mod command;
 mod handle;
-mod log_writer;
-mod proposals;
+pub(crate) mod log_writer;
+pub(crate) mod proposals;
 mod task;
 
 use std::{sync::Arc, thread};

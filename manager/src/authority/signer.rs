@@ -13,7 +13,10 @@ use skep_proto::{
     swarmkit::{Cluster, IssuanceStatus, Node, issuance_status::State},
 };
 use skep_store::{Commit, Event, Kind, Selector, Store, StoreError, UpdateError, Watcher};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 
 use super::{
     cluster,
@@ -22,7 +25,7 @@ use super::{
 };
 
 /// Pause before requests that could not be answered are tried again.
-const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Requests signed between two looks at what else has come: some 50 ms of CPU.
 const SIGN_BATCH: usize = 100;
 /// Requests that external CAs work on at a time.
@@ -82,9 +85,12 @@ impl Signer {
     /// Works off what is pending and what comes in. Returns when the watcher fell behind.
     async fn follow(&mut self, watcher: &mut Watcher) {
         let mut fresh = true;
+        // Not begun anew with every commit: in a busy cluster it would never end.
+        let mut retry = interval_at(Instant::now() + RETRY_INTERVAL, RETRY_INTERVAL);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Ok(Some(commit)) = watcher.try_next() {
-                self.take_up(&commit);
+                fresh |= self.take_up(&commit);
             }
             if fresh && !self.pending.is_empty() {
                 fresh = self.answer_some().await;
@@ -95,7 +101,7 @@ impl Signer {
                     Ok(commit) => fresh |= self.take_up(&commit),
                     Err(_) => return,
                 },
-                () = tokio::time::sleep(RETRY_INTERVAL), if !self.pending.is_empty() => fresh = true,
+                _ = retry.tick(), if !self.pending.is_empty() => fresh = true,
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -31,12 +31,15 @@ use tonic::{Code, Request, Status};
 use super::{
     Authority,
     request::{self, Refused, Wanted, needs_signature, wanted},
+    signer::RETRY_INTERVAL,
 };
 use crate::control::CaChangeError;
 
 /// Enough for anything here; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_secs(3600);
+/// Nodes that ask at a time.
+const SIDE_BY_SIDE: usize = 20;
 
 struct Bench {
     store: Store,
@@ -307,6 +310,27 @@ async fn what_was_asked_before_the_loop_runs_is_signed_when_it_does() {
         let certificate = bench.status(id.as_str()).await.unwrap();
         assert_eq!(identity(&certificate).node_id, id);
     }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_while_another_request_is_signed_is_not_left_lying() {
+    let bench = Bench::new().await;
+    let _signing = bench.signing();
+    let token = bench.tokens().worker;
+    let began = Instant::now();
+    let one = async |place| {
+        let (_, csr) = request();
+        // One after the other, a few turns of the runtime apart: signing takes many turns.
+        for _ in 0..place * 4 {
+            tokio::task::yield_now().await;
+        }
+        let node_id = bench.issue(anonymous(), &token, &csr).await.unwrap().node_id;
+        let certificate = bench.status(&node_id).await.unwrap();
+        assert_eq!(certificate.status.unwrap().state(), State::Issued);
+    };
+    futures::future::join_all((0..SIDE_BY_SIDE).map(one)).await;
+    // Signing takes milliseconds; what was left lying would be taken up with the next retry.
+    assert!(began.elapsed() < RETRY_INTERVAL / 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ mkdir -p /run/docker /run/containerd
 mount -t tmpfs tmpfs /run/docker
 mount -t tmpfs tmpfs /run/containerd
 mount --bind "$2/resolv.conf" /etc/resolv.conf
-exec dockerd --data-root "$2/data" --exec-root "$2/exec" --pidfile "$2/pid" \
+exec dockerd --debug --data-root "$2/data" --exec-root "$2/exec" --pidfile "$2/pid" \
     --cgroup-parent "/$3" --host "unix://$2/docker.sock"
 "#;
 
@@ -87,6 +87,11 @@ impl DockerHost {
     /// SwarmKit's control socket of the engine, which serves while it is a manager: gRPC over TLS.
     pub fn control_socket(&self) -> PathBuf {
         self.dir.join("exec/swarm/control.sock")
+    }
+
+    /// The folder of the engine's part in a swarm: its certificates and the managers that it remembers.
+    pub fn swarm_dir(&self) -> PathBuf {
+        self.dir.join("data/swarm")
     }
 
     /// The engine's process, as this process sees it; nothing while it is stopped.
@@ -174,6 +179,11 @@ impl DockerHost {
         log_tail(&self.log_path())
     }
 
+    /// The file of its log, at debug level; nothing is ever taken out of it.
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
     fn end(&self, signal: Signal) -> Result<(), HostsError> {
         let mut running = self.running();
         let Some(Running { parent, engine }) = running.as_mut() else { return Ok(()) };
@@ -191,10 +201,6 @@ impl DockerHost {
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.dir.join("log")
     }
 
     fn not_ready(&self, source: crate::wait::NotInTime) -> HostsError {

@@ -5,6 +5,7 @@ mod formation;
 mod joins;
 mod lock;
 mod removal;
+mod renewal;
 mod restart;
 mod root_rotation;
 mod support;

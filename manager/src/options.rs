@@ -16,7 +16,12 @@ pub const DEFAULT_CONTROL: &str = "/run/skep/control.sock";
 /// Without --init or --join the daemon goes on with what its state folder holds, or waits for `skep swarm init` or
 /// `skep swarm join`.
 #[derive(Debug, Parser)]
-#[command(name = "skepd", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "skepd",
+    version,
+    args_conflicts_with_subcommands = true,
+    args_override_self = true
+)]
 pub struct Options {
     /// What to run instead of a single daemon.
     #[command(subcommand)]

@@ -289,6 +289,15 @@ impl Actor {
     /// That the daemon may enter a cluster.
     fn check_outside(&self) -> Result<(), DaemonError> {
         match &*self.state.borrow() {
+            // Entering would end in deleting what an operator may still want to save.
+            State::Inactive { .. } if self.files.has_raft_log()? => {
+                Err(DaemonError::InvalidArgument(
+                    "the state folder holds a manager's raft log, but its certificate is missing: restore \
+                     certificates/swarm-node.crt and start again, or delete the folder's contents with \
+                     `skep swarm leave --force`"
+                        .to_owned(),
+                ))
+            }
             State::Inactive { .. } => Ok(()),
             State::Active(_) => Err(DaemonError::AlreadyInSwarm),
             State::Locked => Err(DaemonError::Locked),
@@ -355,8 +364,10 @@ impl Actor {
             return Err(DaemonError::NotInSwarm);
         }
         self.state.send_replace(State::Pending);
+        // A running manager was unlocked; it must not ask again for being started anew.
+        let unlock_key = self.running.as_ref().and_then(|running| running.node.unlock_key());
         self.stop_node().await;
-        let purpose = Purpose::Resume { unlock_key: None, force_new_cluster: true };
+        let purpose = Purpose::Resume { unlock_key, force_new_cluster: true };
         match Node::start(&self.config, self.files.clone(), self.clock.clone(), purpose).await {
             Ok((node, task)) => {
                 let state = self.active(Arc::clone(&node), task);
@@ -373,6 +384,9 @@ impl Actor {
     async fn leave(&mut self, force: bool) -> Result<(), DaemonError> {
         if !self.files.found()? {
             self.state.send_replace(State::Inactive { reason: None });
+            if force && self.files.has_raft_log()? {
+                return Ok(self.files.delete_all()?);
+            }
             return Err(DaemonError::NotInSwarm);
         }
         if let Some(running) = &self.running {

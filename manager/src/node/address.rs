@@ -33,9 +33,7 @@ pub async fn follow(
 ) {
     let mut status = raft.watch_status();
     loop {
-        let differs = |status: &Arc<Status>| {
-            status.leader.is_some() && own_addr(status).is_some_and(|addr| addr != advertise)
-        };
+        let differs = |status: &Arc<Status>| own_addr(status).is_some_and(|addr| addr != advertise);
         let Ok(now) = status.wait_for(differs).await.map(|status| Arc::clone(&status)) else {
             return;
         };
@@ -68,9 +66,13 @@ async fn announce(
         let joined = raft.join(own.node_id.clone(), advertise.to_owned()).await;
         return joined.map(drop).map_err(|error| error.to_string());
     }
-    let leader = status.leader.and_then(|leader| status.members.get(leader));
-    let leader = leader.ok_or("no leader is known")?.addr.clone();
-    let joined = join_group::join(pool, &[leader], advertise).await;
+    // Any of them passes it on. The leader may be unknown here just because it dials the old address.
+    let others = status.members.members().filter(|member| member.raft_id != status.own);
+    let others: Vec<_> = others.map(|member| member.addr.clone()).collect();
+    if others.is_empty() {
+        return Err("this manager does not lead yet".to_owned());
+    }
+    let joined = join_group::join(pool, &others, advertise).await;
     joined.map(drop).map_err(|error| error.to_string())
 }
 

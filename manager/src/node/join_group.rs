@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use skep_api::ChannelPool;
-use skep_proto::swarmkit::{JoinRequest, raft_membership_client::RaftMembershipClient};
+use skep_proto::swarmkit::{
+    JoinRequest, LeaveRequest, RaftMember, raft_membership_client::RaftMembershipClient,
+};
 use skep_raft::{Member, RaftId};
 use tonic::{Code, Request, Status};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::NodeError;
 
@@ -61,6 +63,30 @@ pub async fn join(
         }
         tokio::time::sleep(RETRY_PAUSE).await;
     }
+}
+
+/// As [`join`], for a node that may be a member already and whose log is lost: a member that has forgotten its votes
+/// and its entries must not go on under the same raft id (Raft paper, figure 2: both must survive a restart).
+pub async fn join_as_another(
+    pool: &ChannelPool,
+    remotes: &[String],
+    advertise: &str,
+) -> Result<JoinedGroup, NodeError> {
+    let before = join(pool, remotes, advertise).await?;
+    warn!(raft_id = %before.raft_id, "this manager's raft log is lost; it gives up its raft id and gets another");
+    let mut last = None;
+    for remote in remotes {
+        let channel = pool.get(remote).map_err(|e| NodeError::InvalidArgument(e.to_string()))?;
+        let node = RaftMember { raft_id: before.raft_id.0, ..Default::default() };
+        let mut request = Request::new(LeaveRequest { node: Some(node) });
+        request.set_timeout(JOIN_CALL_TIME_MAX);
+        match RaftMembershipClient::new(channel).leave(request).await {
+            Ok(_) => return join(pool, remotes, advertise).await,
+            Err(status) => last = Some(refused(remote, &status)),
+        }
+    }
+    Err(last
+        .unwrap_or_else(|| NodeError::InvalidArgument("no manager to join was named".to_owned())))
 }
 
 async fn ask(pool: &ChannelPool, remote: &str, advertise: &str) -> Result<JoinedGroup, Status> {

@@ -67,6 +67,9 @@ pub enum ManagerStart {
     Found(Box<ClusterSeed>),
     /// Asks one of these managers to be admitted to the raft group.
     Join(Vec<String>),
+    /// As `Join`, for a member whose log is lost: what it voted for and acknowledged is forgotten, so its raft id must not
+    /// come back. It gives the old one up and gets another.
+    Rejoin(Vec<String>),
     /// Goes on with its raft log.
     Restart,
     /// Goes on with its raft log, alone.
@@ -171,6 +174,7 @@ impl Manager {
         let raft_pool = ChannelPool::new(Arc::new(security.clone()));
         let transport = GrpcTransport::new(raft_pool);
         let raft_services = RaftServices::new();
+        let forgets = matches!(start, ManagerStart::Rejoin(_));
         let (timing, seed, raft_start) = match start {
             ManagerStart::Found(seed) => {
                 let timing =
@@ -181,8 +185,11 @@ impl Manager {
                 };
                 (timing, Some(seed), start)
             }
-            ManagerStart::Join(remotes) => {
-                let joined = join_group::join(&pool, &remotes, &advertise).await?;
+            ManagerStart::Join(remotes) | ManagerStart::Rejoin(remotes) => {
+                let joined = match forgets {
+                    false => join_group::join(&pool, &remotes, &advertise).await?,
+                    true => join_group::join_as_another(&pool, &remotes, &advertise).await?,
+                };
                 let own = Member {
                     raft_id: joined.raft_id,
                     node_id: identity.node_id.to_string(),

@@ -27,7 +27,7 @@ use std::{
 };
 
 use skep_agent::Remotes;
-use skep_ca::{Identity, JoinToken, Role, SecurityConfig, UnlockKey};
+use skep_ca::{Identity, JoinToken, KeyFile, Role, SecurityConfig, UnlockKey};
 use skep_proto::skep::{GetKeysResponse, GetStatusResponse, ManagerPeer};
 use tokio::sync::watch;
 
@@ -169,6 +169,7 @@ pub enum NodeExit {
 /// A node of a cluster.
 pub struct Node {
     security: SecurityConfig,
+    key_file: KeyFile,
     remotes: Arc<Remotes>,
     manager: watch::Receiver<Option<Arc<Manager>>>,
     agent: watch::Receiver<skep_agent::AgentState>,
@@ -184,6 +185,11 @@ impl Node {
     /// Its certificate, key and roots.
     pub fn security(&self) -> &SecurityConfig {
         &self.security
+    }
+
+    /// What the node's key is sealed with on disk, if it is.
+    pub fn unlock_key(&self) -> Option<UnlockKey> {
+        self.key_file.kek().key
     }
 
     /// When its certificate ends, in seconds since 1970.

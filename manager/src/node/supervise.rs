@@ -79,7 +79,7 @@ pub async fn start(
         }
         None => None,
     };
-    let Parts { config, files, security, remotes, advertise, .. } = &supervisor.parts;
+    let Parts { config, files, security, key_file, remotes, advertise, .. } = &supervisor.parts;
     let renewals = Renewals::default();
     let hooks = IdentityHooks {
         security: security.clone(),
@@ -91,6 +91,7 @@ pub async fn start(
         Arc::new(RenewalManagers { remotes: Arc::clone(remotes), local, manager: manager.clone() });
     let node = Arc::new(Node {
         security: security.clone(),
+        key_file: key_file.clone(),
         remotes: Arc::clone(remotes),
         manager,
         agent: agent.watch(),
@@ -159,7 +160,7 @@ impl Supervisor {
                     () = stop.cancelled() => return NodeExit::Stopped,
                 }
                 let started = tokio::select! {
-                    started = self.start_manager(ManagerStart::Restart, None) => started,
+                    started = self.start_manager(ManagerStart::Join(Vec::new()), None) => started,
                     () = stop.cancelled() => return NodeExit::Stopped,
                 };
                 match started {
@@ -244,8 +245,8 @@ impl Supervisor {
         };
         let start = match start {
             ManagerStart::Join(addrs) if addrs.is_empty() => ManagerStart::Join(known()),
-            // The daemon was stopped between getting its certificate and getting into the raft group.
-            ManagerStart::Restart if !files.has_raft_log()? => ManagerStart::Join(known()),
+            // Its log was lost, or the daemon was stopped before it had one; nobody can tell which.
+            ManagerStart::Restart if !files.has_raft_log()? => ManagerStart::Rejoin(known()),
             start => start,
         };
         let advertise = match (advertise.is_empty(), &config.advertise) {

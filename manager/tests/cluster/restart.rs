@@ -95,3 +95,57 @@ async fn one_manager_can_be_made_the_whole_cluster_when_the_quorum_is_lost() {
     assert_eq!(status.members.len(), 1);
     assert_eq!(status.removed_members, 2);
 }
+
+#[tokio::test]
+async fn a_manager_that_moved_is_found_at_its_new_address() {
+    let mut cluster = cluster(3).await;
+    let leader = cluster.leader().await.unwrap();
+    let moved = (leader + 1) % 3;
+    cluster.managers[moved].kill();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let options = cluster.managers[moved].options();
+    // The last one given counts.
+    for argument in
+        ["--listen".to_owned(), free.to_string(), "--advertise".to_owned(), free.to_string()]
+    {
+        options.arguments.push(argument.into());
+    }
+    options.environment.push(("SKEP_LOG_LEVEL".to_owned(), "info".into()));
+    cluster.managers[moved].restart().await.unwrap();
+    let keeper = &cluster.managers[leader];
+    keeper
+        .wait_for("the group to know the new address", SETTLE_LIMIT, async |keeper| {
+            let status = keeper.raft_client().get_raft_status(GetRaftStatusRequest {}).await;
+            let members = status.map_err(|s| s.to_string())?.into_inner().members;
+            let found = members.iter().any(|member| member.addr == free.to_string());
+            if found { Ok(()) } else { Err(format!("{members:?}")) }
+        })
+        .await
+        .unwrap();
+    create_surely(&cluster.managers[moved], "from-the-new-address").await;
+}
+
+#[tokio::test]
+async fn a_manager_that_lost_its_log_comes_back_under_another_raft_id() {
+    let mut cluster = cluster(3).await;
+    create(&cluster.managers[0], "before").await.unwrap();
+    let leader = cluster.leader().await.unwrap();
+    let wiped = (leader + 1) % 3;
+    let raft_id = async |manager: &skep_testkit::skepd_process::Skepd| {
+        manager
+            .wait_for("its raft node to answer", SETTLE_LIMIT, async |manager| {
+                let status = manager.raft_client().get_raft_status(GetRaftStatusRequest {}).await;
+                status.map(|status| status.into_inner().raft_id).map_err(|s| s.to_string())
+            })
+            .await
+            .unwrap()
+    };
+    let before = raft_id(&cluster.managers[wiped]).await;
+    cluster.managers[wiped].kill();
+    std::fs::remove_dir_all(cluster.managers[wiped].state_dir().join("raft")).unwrap();
+    cluster.managers[wiped].restart().await.unwrap();
+    assert_ne!(raft_id(&cluster.managers[wiped]).await, before, "it forgot what it voted for");
+    create_surely(&cluster.managers[wiped], "after").await;
+    assert_eq!(names(&cluster.managers[wiped]).await.len(), 2);
+    cluster.managers[leader].wait_until_ready(3, 3).await.unwrap();
+}

@@ -2,12 +2,11 @@
 
 use std::{path::Path, process::Command};
 
-use skep_testkit::docker_hosts::{DockerHosts, missing};
+use skep_testkit::docker_hosts::{DockerHosts, skipped};
 
 #[test]
 fn three_engines_form_a_stock_swarm_and_leave_nothing_behind() {
-    if let Some(skipped) = missing() {
-        println!("{skipped}");
+    if skipped() {
         return;
     }
     let mut set = DockerHosts::start(3).unwrap();
@@ -42,8 +41,7 @@ fn three_engines_form_a_stock_swarm_and_leave_nothing_behind() {
 
 #[test]
 fn a_panic_leaves_nothing_behind() {
-    if let Some(skipped) = missing() {
-        println!("{skipped}");
+    if skipped() {
         return;
     }
     let (sender, receiver) = std::sync::mpsc::channel();

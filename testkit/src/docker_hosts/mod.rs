@@ -78,6 +78,15 @@ pub fn missing() -> Option<String> {
     (!absent.is_empty()).then(|| format!("skipped: Docker hosts need {}", absent.join(", ")))
 }
 
+/// Whether a test has to go without hosts: it says so on its output. Panics instead when `SKEP_TEST_REQUIRE_ALL` is set,
+/// so that where everything should run nothing is left out unseen.
+pub fn skipped() -> bool {
+    let Some(skipped) = missing() else { return false };
+    assert!(std::env::var_os("SKEP_TEST_REQUIRE_ALL").is_none(), "{skipped}");
+    println!("{skipped}");
+    true
+}
+
 /// A set of hosts on one bridge. They end when it is dropped, and also when this process ends in any way.
 pub struct DockerHosts {
     hosts: Vec<DockerHost>,

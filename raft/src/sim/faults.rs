@@ -17,6 +17,11 @@ use crate::storage::sim_disk::Faults;
 pub enum Sequel {
     /// There is room on the disk again.
     Room(usize),
+    /// Members campaign against one another for the vote of this one.
+    Contest {
+        /// It.
+        voter: usize,
+    },
     /// A voter loses power in the midst of an election and has it again at once.
     Crash {
         /// It.
@@ -66,7 +71,7 @@ impl<P: Program> World<P> {
             (mix.lost_disks, Kind::LostDisk),
             (mix.skewed_clocks, Kind::Skew),
             (mix.jumping_clocks, Kind::Jump),
-            (mix.jumping_clocks && mix.crashes, Kind::Storm),
+            (mix.storms, Kind::Storm),
             (mix.pauses, Kind::Pause),
             (mix.slow_followers, Kind::Slow),
             (mix.joins, Kind::Join),
@@ -121,7 +126,7 @@ impl<P: Program> World<P> {
             Kind::LostDisk => self.lose_disk(victim),
             Kind::Skew => self.places[victim].tick_ms = self.rng.random_range(55..180),
             Kind::Jump => self.jump(victim, 40)?,
-            Kind::Storm => self.storm(victim)?,
+            Kind::Storm => self.storm(victim),
             Kind::Pause => self.places[victim].paused_until_ms = until_ms,
             Kind::Slow => self.places[victim].slow_until_ms = until_ms,
             Kind::Join => self.order(Order::Grow),
@@ -143,22 +148,31 @@ impl<P: Program> World<P> {
         Ok(())
     }
 
+    /// Everybody starts anew and knows of no leader, and then several campaign: see [`Sequel::Contest`].
+    fn storm(&mut self, voter: usize) {
+        for place in self.up() {
+            self.kill(place);
+            self.queue.after(1, Happening::Start { place });
+        }
+        self.queue.after(5, Happening::Sequel(Sequel::Contest { voter }));
+    }
+
     /// Clocks jump, so that members campaign at once, all but the first over slow connections; a voter loses power in the midst of it,
     /// and perhaps nobody hears any more from the first.
-    fn storm(&mut self, voter: usize) -> Result<(), Violation> {
+    fn contest(&mut self, voter: usize) -> Result<(), Violation> {
         let mut candidates: Vec<_> = self.up().into_iter().filter(|p| *p != voter).collect();
         if candidates.is_empty() {
             return Ok(());
         }
         let first = candidates.swap_remove(self.rng.random_range(0..candidates.len()));
-        self.jump(first, 30)?;
+        self.jump(first, 40)?;
         for place in candidates {
             if self.rng.random_bool(0.8) {
-                self.jump(place, 30)?;
+                self.jump(place, 40)?;
                 self.places[place].slow_until_ms = self.queue.now_ms + 500;
             }
         }
-        let after = self.rng.random_range(4..40);
+        let after = self.rng.random_range(4..60);
         self.queue.after(after, Happening::Sequel(Sequel::Crash { voter, first }));
         Ok(())
     }
@@ -169,6 +183,7 @@ impl<P: Program> World<P> {
                 self.places[place].disk.set_faults(self.healthy_disk());
                 Ok(())
             }
+            Sequel::Contest { voter } if self.chaos => self.contest(voter),
             Sequel::Crash { voter, first }
                 if self.chaos && self.places[voter].running().is_some() =>
             {
@@ -176,12 +191,12 @@ impl<P: Program> World<P> {
                 if self.rng.random_bool(0.5) {
                     let others = (0..self.places.len()).filter(|place| *place != first);
                     self.network
-                        .cut(others.map(|to| (first, to)).collect(), self.queue.now_ms + 900);
+                        .cut(others.map(|to| (first, to)).collect(), self.queue.now_ms + 1_500);
                 }
                 self.queue.after(2, Happening::Start { place: voter });
                 Ok(())
             }
-            Sequel::Crash { .. } => Ok(()),
+            Sequel::Contest { .. } | Sequel::Crash { .. } => Ok(()),
         }
     }
 

@@ -92,9 +92,11 @@ impl<P: Program> World<P> {
         })
     }
 
-    /// Places that hold a member's state.
+    /// Members whose state is on some disk; who was removed and has not heard of it is none.
     fn members(&self) -> usize {
-        self.places.iter().filter(|place| place.raft_id.is_some()).count()
+        let newest = self.invariants.memberships.newest();
+        let is_member = |id: RaftId| newest.is_some_and(|newest| newest.get(id).is_some());
+        self.places.iter().filter(|place| place.raft_id.is_some_and(is_member)).count()
     }
 
     /// Whether everybody knows where everybody is, for good. A member that moves cannot be answered before a leader was told where

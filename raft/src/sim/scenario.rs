@@ -57,6 +57,7 @@ pub(super) struct FaultMix {
     pub lost_disks: bool,
     pub skewed_clocks: bool,
     pub jumping_clocks: bool,
+    pub storms: bool,
     pub pauses: bool,
     pub slow_followers: bool,
     pub joins: bool,
@@ -70,7 +71,7 @@ pub(super) struct FaultMix {
 impl FaultMix {
     pub(super) fn draw(rng: &mut StdRng) -> Self {
         if rng.random_range(0..8) == 0 {
-            return Self::storms(rng);
+            return Self::only_storms(rng);
         }
         let mut often = |max: u32| if rng.random_bool(0.5) { rng.random_range(0..max) } else { 0 };
         let (loss, duplication, delay) = (often(200), often(100), often(100));
@@ -90,6 +91,7 @@ impl FaultMix {
             lost_disks: on(),
             skewed_clocks: on(),
             jumping_clocks: on(),
+            storms: on(),
             pauses: on(),
             slow_followers: on(),
             joins: on(),
@@ -102,20 +104,20 @@ impl FaultMix {
 }
 
 impl FaultMix {
-    /// Nothing but contested elections and crashes in their midst, one after the other: what a vote is for.
-    fn storms(rng: &mut StdRng) -> Self {
-        Self {
-            delay: rng.random_range(0..200),
-            one_way: true,
-            crashes: true,
-            jumping_clocks: true,
-            interval_ms: rng.random_range(50..300),
-            ..Self::default()
-        }
+    /// Nothing but contested elections with a crash in their midst, one after the other: what a vote is for.
+    fn only_storms(rng: &mut StdRng) -> Self {
+        Self { storms: true, interval_ms: rng.random_range(700..2_000), ..Self::default() }
+    }
+
+    /// Whether this history is of contested elections alone.
+    pub(super) fn is_storms(&self) -> bool {
+        self.storms && !self.crashes && !self.partitions && !self.kills && !self.joins
     }
 }
 
 /// The group's clock: mostly ours, sometimes without pre-votes as in a group with a stock manager.
-pub(super) fn timing(rng: &mut StdRng) -> Timing {
-    Timing { pre_vote: rng.random_bool(0.8), ..Timing::fast() }
+pub(super) fn timing(rng: &mut StdRng, mix: &FaultMix) -> Timing {
+    // Pre-votes keep most contests from coming about.
+    let pre_vote = rng.random_bool(if mix.is_storms() { 0.2 } else { 0.8 });
+    Timing { pre_vote, ..Timing::fast() }
 }

@@ -93,7 +93,7 @@ impl<P: Program> World<P> {
     fn new(seed: u64, scenario: Scenario, program: P) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mix = FaultMix::draw(&mut rng);
-        let timing = scenario::timing(&mut rng);
+        let timing = scenario::timing(&mut rng, &mix);
         let settings = Settings {
             snapshot_entries: [15, 40, 10_000][rng.random_range(0..3)],
             keep_entries: rng.random_range(0..15),
@@ -132,7 +132,8 @@ impl<P: Program> World<P> {
 
     /// A history: the group forms, things go wrong, it heals, everybody loses power, and it heals again.
     fn live(&mut self) -> Result<(), Violation> {
-        let nodes = self.scenario.nodes_min + self.rng.random_range(0..3);
+        let more = if self.mix.is_storms() { 0 } else { self.rng.random_range(0..3) };
+        let nodes = self.scenario.nodes_min + more;
         self.found()?;
         for place in 1..nodes.min(self.places.len()) {
             self.admit_at_start(place);

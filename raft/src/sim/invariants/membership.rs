@@ -16,6 +16,11 @@ pub struct Memberships {
 }
 
 impl Memberships {
+    /// The membership as far as anybody has applied it.
+    pub fn newest(&self) -> Option<&Membership> {
+        self.at.last_key_value().map(|(_, membership)| &**membership)
+    }
+
     pub fn holds(
         &mut self,
         own: RaftId,

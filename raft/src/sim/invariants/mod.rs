@@ -57,7 +57,7 @@ pub struct Invariants {
     pub ledger: Arc<Mutex<Ledger>>,
     elections: election_safety::ElectionSafety,
     logs: log_matching::LogMatching,
-    memberships: membership::Memberships,
+    pub(super) memberships: membership::Memberships,
     watches: watches::Watches,
     /// What was acknowledged.
     pub(super) durability: durability::Durability,

@@ -20,7 +20,7 @@ pub type Leadership = Option<u64>;
 /// The store as raft's state machine.
 pub struct Machine {
     store: Store,
-    proposer: Arc<RaftProposer>,
+    proposer: Arc<dyn Proposer>,
     leadership: watch::Sender<Leadership>,
     leaderships: u64,
 }
@@ -45,7 +45,8 @@ impl Proposer for RaftProposer {
     }
 }
 
-fn refusal(why: Refusal) -> skep_store::Refusal {
+/// Raft's reason in the store's words.
+pub fn refusal(why: Refusal) -> skep_store::Refusal {
     match why {
         Refusal::NotLeader => skep_store::Refusal::NotLeader,
         Refusal::StaleEpoch => skep_store::Refusal::StaleEpoch,
@@ -59,7 +60,7 @@ impl Machine {
     /// A state machine over this store, whose proposals go out through `proposer`.
     pub fn new(
         store: Store,
-        proposer: Arc<RaftProposer>,
+        proposer: Arc<dyn Proposer>,
     ) -> (Machine, watch::Receiver<Leadership>) {
         let (leadership, followed) = watch::channel(None);
         (Machine { store, proposer, leadership, leaderships: 0 }, followed)

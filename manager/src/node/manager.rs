@@ -205,7 +205,7 @@ impl Manager {
         // Only now: a join that failed leaves no folder behind that would look like a log.
         let log = open_log(&raft_dir, &keyring)?;
         let proposer = Arc::new(RaftProposer::default());
-        let (machine, leadership) = Machine::new(store.clone(), Arc::clone(&proposer));
+        let (machine, leadership) = Machine::new(store.clone(), proposer.clone());
         let mut raft_config = RaftConfig::new(timing, rand::rng().next_u64());
         if let Some(seed) = &seed {
             raft_config.snapshot_entries = seed.snapshot_interval;

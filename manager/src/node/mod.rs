@@ -11,7 +11,7 @@ mod files;
 mod identity;
 mod join_group;
 mod lock;
-mod machine;
+pub mod machine;
 mod manager;
 mod raft_admin;
 mod raft_group;

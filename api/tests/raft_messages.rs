@@ -458,6 +458,33 @@ async fn the_address_of_an_unknown_member_is_asked_of_a_peer() {
     assert_eq!(unknown.expect_err("unknown").code(), Code::NotFound);
 }
 
+/// A manager that was away does not know that a peer has moved. Were its answers to go to the old address for ever, a leader that moved
+/// could never tell it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_new_address_of_a_member_that_moved_is_asked_of_another() {
+    let home = Cluster::new("cluster-1");
+    let three = Member::start(&home, 3).await;
+    three.node.set_members(Membership::new([three.member(), member(1, "")], []));
+    let stock = Stock {
+        node: Some(FakeNode::new(2)),
+        known: Some(three.manager.addr.clone()),
+        ..Default::default()
+    };
+    let two = stock.start(&home, "stock-2").await;
+    let one = Member::start(&home, 1).await;
+    let to = member(2, &two.addr);
+    // Nobody listens on port 1.
+    let moved = member(3, "127.0.0.1:1");
+    one.knows(&Membership::new([one.member(), to.clone(), moved.clone()], []));
+    one.transport.send(&to, message(MessageType::MsgHeartbeat, 1, 2, 0));
+    eventually("there is a peer to ask", || one.notes.has("2 reachable")).await;
+    eventually("it arrives", || {
+        one.transport.send(&moved, message(MessageType::MsgHeartbeatResp, 1, 3, 0));
+        !three.node.taken().is_empty()
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_left_gets_what_was_sent_before_and_nothing_after() {
     let home = Cluster::new("cluster-1");

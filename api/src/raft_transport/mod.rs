@@ -22,10 +22,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use futures::{FutureExt as _, future::BoxFuture};
-use skep_proto::{
-    raftpb::{self, MessageType},
-    swarmkit::{ResolveAddressRequest, raft_client::RaftClient},
-};
+use skep_proto::raftpb::{self, MessageType};
 use skep_raft::{Member, Membership, ProbeError, RaftId, Transport};
 use tokio::{runtime::Handle, sync::Semaphore};
 use tonic::Status;
@@ -39,7 +36,7 @@ pub use swarmkit::SNAPSHOT_STALL;
 
 use self::{
     outbox::Dropped,
-    peer::Peer,
+    peer::{Peer, resolve},
     swarmkit::{Call, send, send_snapshot},
 };
 use crate::{pool::ChannelPool, removed};
@@ -68,6 +65,16 @@ impl Drop for Shared {
         for entry in &self.peers {
             entry.value().abort();
         }
+    }
+}
+
+impl Shared {
+    /// The address of the member that has been reachable longest, to ask it about another.
+    fn guide(&self, about: Option<RaftId>) -> Option<String> {
+        let others = self.peers.iter().filter(|entry| Some(*entry.key()) != about);
+        let reachable = others
+            .filter_map(|entry| Some((entry.value().reachable_since()?, entry.value().addr())));
+        reachable.min().map(|(_, addr)| addr)
     }
 }
 
@@ -120,7 +127,11 @@ impl GrpcTransport {
             .value()
             .clone();
         if let Some(made) = made {
-            self.shared.runtime.spawn(made.run(self.shared.pool.clone(), reports.clone()));
+            // Weak: the peers' tasks end when the last clone of the transport goes.
+            let shared = Arc::downgrade(&self.shared);
+            let guides = Arc::new(move || shared.upgrade()?.guide(Some(raft_id)));
+            let pool = self.shared.pool.clone();
+            self.shared.runtime.spawn(made.run(pool, reports.clone(), guides));
         }
         peer
     }
@@ -164,12 +175,8 @@ impl GrpcTransport {
             }
         };
         let snapshot = message.r#type() == MessageType::MsgSnap;
-        let peers = self.shared.peers.iter();
-        let oldest = peers
-            .filter_map(|entry| Some((entry.value().reachable_since()?, entry.value().addr())))
-            .min();
-        let (Some((_, guide)), Ok(permit)) =
-            (oldest, self.shared.strays.clone().try_acquire_owned())
+        let (Some(guide), Ok(permit)) =
+            (self.shared.guide(None), self.shared.strays.clone().try_acquire_owned())
         else {
             return lost(&*reports, snapshot);
         };
@@ -191,14 +198,6 @@ impl GrpcTransport {
             }
         });
     }
-}
-
-/// Asks a manager for the address of a member.
-async fn resolve(pool: &ChannelPool, guide: &str, to: RaftId) -> Result<String, Status> {
-    let channel = pool.get(guide).map_err(|error| Status::unavailable(error.to_string()))?;
-    let request = ResolveAddressRequest { raft_id: to.0 };
-    let answer = RaftClient::new(channel).resolve_address(request).await?;
-    Ok(answer.into_inner().addr)
 }
 
 impl Transport for GrpcTransport {

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use skep_proto::{
     raftpb::{self, MessageType},
     skep::raft_stream_client::RaftStreamClient,
+    swarmkit::{ResolveAddressRequest, raft_client::RaftClient},
 };
 use skep_raft::RaftId;
 use tokio::{sync::Notify, time::Instant};
@@ -31,10 +32,23 @@ use crate::{pool::ChannelPool, removed};
 /// How long a message, or the acknowledgement of one, may take. SwarmKit gives up after two seconds; a little more
 /// spares a busy machine a new connection.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long another member may take to say where the peer is: not long, since the peer may come back meanwhile.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often a stream is looked at for having stopped. Not in the way of any message.
 const STALL_CHECK: Duration = Duration::from_secs(1);
 /// How long the last messages for a member that left may take to go out; SwarmKit's figure.
 const DRAIN: Duration = Duration::from_secs(16);
+
+/// Gives the address of a member that can be asked about others, if any can be reached.
+pub(super) type Guides = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// Asks a manager for the address of a member.
+pub(super) async fn resolve(pool: &ChannelPool, guide: &str, to: RaftId) -> Result<String, Status> {
+    let channel = pool.get(guide).map_err(|error| Status::unavailable(error.to_string()))?;
+    let request = ResolveAddressRequest { raft_id: to.0 };
+    let answer = RaftClient::new(channel).resolve_address(request).await?;
+    Ok(answer.into_inner().addr)
+}
 
 /// Why sending ended.
 enum End {
@@ -48,10 +62,19 @@ enum End {
     Failed(Status),
 }
 
+/// Where the peer is.
+struct Addr {
+    /// As this manager's membership has it.
+    known: String,
+    /// As another member says, when nothing arrives at the known one: a manager that is behind does not know of a move, and would
+    /// never hear of it, because its answers are lost. For one attempt: the other may be behind even more.
+    told: Option<String>,
+}
+
 pub(super) struct Peer {
     pub id: RaftId,
     pub outbox: Arc<Outbox>,
-    addr: Mutex<String>,
+    addr: Mutex<Addr>,
     moved: Notify,
     /// Ends a pause after a failure: the peer was heard of, or a vote is urgent.
     retry: Notify,
@@ -67,7 +90,7 @@ impl Peer {
         Arc::new(Self {
             id,
             outbox: Arc::default(),
-            addr: Mutex::new(addr.to_owned()),
+            addr: Mutex::new(Addr { known: addr.to_owned(), told: None }),
             moved: Notify::new(),
             retry: Notify::new(),
             pausing: AtomicBool::new(false),
@@ -78,14 +101,15 @@ impl Peer {
     }
 
     pub fn addr(&self) -> String {
-        self.addr.lock().clone()
+        let addr = self.addr.lock();
+        addr.told.as_ref().unwrap_or(&addr.known).clone()
     }
 
     /// Sends to another address from now on.
     pub fn set_addr(&self, addr: &str) {
         let mut current = self.addr.lock();
-        if *current != addr {
-            *current = addr.to_owned();
+        if current.known != addr {
+            *current = Addr { known: addr.to_owned(), told: None };
             self.moved.notify_one();
             self.retry.notify_one();
         }
@@ -136,15 +160,22 @@ impl Peer {
     }
 
     /// The task: sends until the outbox is closed and drained, or the peer is aborted.
-    pub async fn run(self: Arc<Self>, pool: ChannelPool, reports: Arc<dyn Reports>) {
+    ///
+    /// `guides` gives the address of another member that can be asked where this one is.
+    pub async fn run(
+        self: Arc<Self>,
+        pool: ChannelPool,
+        reports: Arc<dyn Reports>,
+        guides: Guides,
+    ) {
         let stop = self.stop.clone();
         tokio::select! {
-            () = self.send_all(pool, reports) => {}
+            () = self.send_all(pool, reports, guides) => {}
             () = stop.cancelled() => {}
         }
     }
 
-    async fn send_all(&self, pool: ChannelPool, reports: Arc<dyn Reports>) {
+    async fn send_all(&self, pool: ChannelPool, reports: Arc<dyn Reports>, guides: Guides) {
         let mut backoff = Backoff::new();
         let mut stock = false;
         while poll_fn(|cx| self.outbox.poll_filled(cx)).await {
@@ -175,8 +206,31 @@ impl Peer {
             // would not be noticed by the next attempt.
             stock = false;
             pool.forget(&addr);
+            let first = self.reachable_since().is_some();
             self.lost(&*reports);
+            self.outbox.pause();
+            // What has just stopped has not moved yet.
+            if !first {
+                self.ask_where(&pool, &guides).await;
+            }
             self.pause(backoff.next(), &addr, &status).await;
+        }
+    }
+
+    /// Asks another member where this one is, or, if that was of no use, forgets the answer.
+    async fn ask_where(&self, pool: &ChannelPool, guides: &Guides) {
+        if self.addr.lock().told.take().is_some() {
+            return;
+        }
+        let Some(guide) = guides() else { return };
+        let Ok(Ok(told)) = tokio::time::timeout(ASK_TIMEOUT, resolve(pool, &guide, self.id)).await
+        else {
+            return;
+        };
+        let mut addr = self.addr.lock();
+        if !told.is_empty() && told != addr.known {
+            tracing::info!(peer = %self.id, known = addr.known, told, "another manager knows a newer address of the peer");
+            addr.told = Some(told);
         }
     }
 

@@ -105,7 +105,7 @@ fn flips_in_the_log_are_harmless_or_named() {
 }
 
 #[test]
-#[ignore = "some minutes; run after a change here or with a new redb"]
+#[ignore = "some minutes: cargo test -p skep-raft --lib every_written_byte -- --ignored"]
 fn every_written_byte_of_the_log() {
     let (harmless, named) = flip("log.redb", written_bytes_of_log());
     println!("{harmless} harmless, {named} named");

@@ -2,31 +2,21 @@
 
 use bytes::Bytes;
 use rand::Rng;
-use skep_proto::raftpb;
 
-use super::event::{Happening, Word};
+use super::event::Happening;
 use super::invariants::Violation;
-use super::node::{Asked, State, Work, addr};
+use super::node::{Asked, State, Work};
 use super::program::{Program, ReadToken};
 use super::sabotage::Sabotage;
 use super::world::World;
 use crate::core::{Answer, Core, Event, Output, RequestId};
-use crate::door::{self, Verdict};
-use crate::node::log_writer::merge;
-use crate::storage::sim_disk::Faults;
 use crate::{
-    Batch, Committed, Membership, ProbeError, RaftId, Refusal, Role, Snapshot, SnapshotError,
-    SnapshotMeta, StateMachine as _, StopReason, StorageError, Ticket, wire,
+    Committed, Membership, ProbeError, Refusal, Role, Snapshot, SnapshotError, SnapshotMeta,
+    StateMachine as _, StopReason, Ticket,
 };
 
-/// A write to the disk, in milliseconds.
-const WRITE_MS: std::ops::Range<u64> = 1..5;
-/// A write to a disk that has stalled.
-const STALLED_WRITE_MS: std::ops::Range<u64> = 100..1_500;
 /// Encoding a snapshot.
 const ENCODE_MS: std::ops::Range<u64> = 1..200;
-/// A snapshot's way, besides a message's.
-const SNAPSHOT_MS: std::ops::Range<u64> = 5..60;
 
 impl<P: Program> World<P> {
     pub(super) fn tick(&mut self, place: usize, life: u32) -> Result<(), Violation> {
@@ -38,85 +28,12 @@ impl<P: Program> World<P> {
     }
 
     /// The member at a place, if it is still in this life.
-    fn in_life(
+    pub(super) fn in_life(
         &mut self,
         place: usize,
         life: u32,
     ) -> Option<&mut super::node::Running<P::Machine>> {
         self.places[place].running_mut().filter(|member| member.life == life)
-    }
-
-    pub(super) fn place_at(&self, address: &str) -> Option<usize> {
-        (0..self.places.len()).find(|n| addr(*n, self.places[*n].address) == address)
-    }
-
-    pub(super) fn arrive(
-        &mut self,
-        from: usize,
-        from_life: u32,
-        address: &str,
-        message: raftpb::Message,
-    ) -> Result<(), Violation> {
-        let (to_id, from_id) = (RaftId(message.to()), RaftId(message.from()));
-        let snapshot = message.r#type() == raftpb::MessageType::MsgSnap;
-        let (kind, term, index) = (message.r#type(), message.term(), message.index());
-        let listening = self.place_at(address).filter(|n| self.places[*n].running().is_some());
-        let Some(place) = listening else {
-            self.word(None, from, from_life, Word::Unreachable(to_id));
-            if snapshot {
-                self.word(None, from, from_life, Word::Snapshot(to_id, false));
-            }
-            return Ok(());
-        };
-        self.note(format_args!("{from} to {place} {kind:?} term {term} index {index}"));
-        let Some(member) = self.places[place].running_mut() else { return Ok(()) };
-        if member.core.membership().is_removed(from_id) {
-            self.word(Some(place), from, from_life, Word::Removed);
-            return Ok(());
-        }
-        match door::check(message, member.core.own()) {
-            Ok(Verdict::Take(message)) => member.core.step(message),
-            Ok(Verdict::Drop) => {}
-            Err(what) => {
-                let detail =
-                    format!("place {from} sent {place} a {kind:?} that is refused: {what}");
-                return Err(Violation::new("messages", detail));
-            }
-        }
-        self.word(Some(place), from, from_life, Word::Reachable(to_id));
-        if snapshot {
-            self.word(Some(place), from, from_life, Word::Snapshot(to_id, true));
-        }
-        self.round(place)
-    }
-
-    /// Word goes back to the sender of a message: from the receiver, if it is to come through the network, or from its own
-    /// transport, which has waited in vain.
-    fn word(&mut self, receiver: Option<usize>, place: usize, life: u32, word: Word) {
-        let delay = match receiver {
-            Some(receiver) => self.arrivals(receiver, place).first().copied(),
-            None => Some(self.rng.random_range(1..100)),
-        };
-        match (delay, word) {
-            (Some(delay), word) => self.queue.after(delay, Happening::Report { place, life, word }),
-            // The sender never learns that its snapshot arrived, and must take it for lost after a while.
-            (None, Word::Snapshot(to, _)) => {
-                let word = Word::Snapshot(to, false);
-                self.queue.after(1_000, Happening::Report { place, life, word });
-            }
-            (None, _) => {}
-        }
-    }
-
-    pub(super) fn report(&mut self, place: usize, life: u32, word: Word) -> Result<(), Violation> {
-        let Some(member) = self.in_life(place, life) else { return Ok(()) };
-        match word {
-            Word::Unreachable(to) => member.core.report_unreachable(to),
-            Word::Reachable(to) => member.core.report_reachable(to),
-            Word::Snapshot(to, delivered) => member.core.report_snapshot(to, delivered),
-            Word::Removed => member.core.report_removed(),
-        }
-        self.round(place)
     }
 
     pub(super) fn encoded(
@@ -258,47 +175,6 @@ impl<P: Program> World<P> {
         Ok(())
     }
 
-    fn send(
-        &mut self,
-        from: usize,
-        from_life: u32,
-        address: &str,
-        message: raftpb::Message,
-        extra_ms: u64,
-    ) {
-        let to_id = RaftId(message.to());
-        let snapshot = message.r#type() == raftpb::MessageType::MsgSnap;
-        let target = self.place_at(address).or_else(|| self.resolve(from, to_id));
-        let arrivals = target.map_or_else(Vec::new, |to| self.arrivals(from, to));
-        if arrivals.is_empty() {
-            self.word(None, from, from_life, Word::Unreachable(to_id));
-            if snapshot {
-                self.word(None, from, from_life, Word::Snapshot(to_id, false));
-            }
-        }
-        for delay in arrivals {
-            let addr = target.map_or_else(String::new, |to| addr(to, self.places[to].address));
-            let message = Box::new(message.clone());
-            let arrive = Happening::Arrive { from, from_life, addr, message };
-            self.queue.after(delay + extra_ms, arrive);
-        }
-    }
-
-    /// A transport that finds nobody at an address asks another member where the peer is now: a member that is behind
-    /// has an old address in its own membership, and would never hear of the new one.
-    fn resolve(&self, from: usize, to: RaftId) -> Option<usize> {
-        let now_ms = self.queue.now_ms;
-        let reachable = |other: &usize| {
-            *other != from
-                && self.network.open(from, *other, now_ms)
-                && self.network.open(*other, from, now_ms)
-        };
-        (0..self.places.len()).filter(reachable).find_map(|other| {
-            let member = self.places[other].running()?;
-            self.place_at(&member.core.membership().get(to)?.addr)
-        })
-    }
-
     fn event(&mut self, place: usize, life: u32, event: Event) -> Result<(), Violation> {
         let sabotage = self.sabotage();
         let Some(member) = self.places[place].running_mut() else { return Ok(()) };
@@ -431,106 +307,6 @@ impl<P: Program> World<P> {
             other => Err(Violation::new("faults_of_the_core", format!("place {place}: {other}"))),
         }
     }
-
-    /// Lets the log writer begin, if it is idle and there is work.
-    fn start_writing(&mut self, place: usize) {
-        let sabotage = self.sabotage();
-        let stalled = self.places[place].stalled_until_ms > self.queue.now_ms;
-        let Some(member) = self.places[place].running_mut() else { return };
-        if member.writing || member.queue.is_empty() {
-            return;
-        }
-        member.writing = true;
-        let life = member.life;
-        let early = sabotage == Some(Sabotage::AnswerBeforePersist);
-        let range = if stalled || early { STALLED_WRITE_MS } else { WRITE_MS };
-        let delay = self.rng.random_range(range);
-        self.queue.after(delay, Happening::Written { place, life });
-    }
-
-    pub(super) fn written(&mut self, place: usize, life: u32) -> Result<(), Violation> {
-        let Some(member) = self.in_life(place, life) else { return Ok(()) };
-        member.writing = false;
-        let outcome = self.write_next(place);
-        if let Err(error) = outcome {
-            return self.storage_failed(place, &error);
-        }
-        self.round(place)
-    }
-
-    /// The log writer's next piece of work, batches that follow one another as one.
-    pub(super) fn write_next(&mut self, place: usize) -> Result<(), StorageError> {
-        use crate::LogStore as _;
-        let early = self.sabotage() == Some(Sabotage::AnswerBeforePersist);
-        let Some(member) = self.places[place].running_mut() else { return Ok(()) };
-        let life = member.life;
-        match member.queue.pop_front() {
-            None => {}
-            Some(Work::Append { mut number, mut batch }) => {
-                while let Some(Work::Append { .. }) = member.queue.front() {
-                    let Some(Work::Append { number: later, batch: next }) =
-                        member.queue.pop_front()
-                    else {
-                        break;
-                    };
-                    number = later;
-                    merge(&mut batch, next);
-                }
-                append(&mut member.log, &batch)?;
-                if !early {
-                    member.core.persisted(number);
-                }
-            }
-            Some(Work::SaveSnapshot(snapshot)) => {
-                member.log.save_snapshot(&snapshot)?;
-                member.core.snapshot_saved(snapshot.meta);
-            }
-            Some(Work::Compact(through)) => member.log.compact(through)?,
-            Some(Work::ReadSnapshot { to, mut message }) => match member.log.read_snapshot()? {
-                Some(snapshot) => {
-                    wire::attach_snapshot(&mut message, snapshot);
-                    let extra_ms = self.rng.random_range(SNAPSHOT_MS);
-                    self.send(place, life, &to.addr, *message, extra_ms);
-                }
-                None => {
-                    member.core.report_snapshot(to.raft_id, false);
-                    member.core.force_snapshot();
-                }
-            },
-        }
-        Ok(())
-    }
-
-    /// The log of a member failed: it stops, and starts again later.
-    fn storage_failed(&mut self, place: usize, error: &StorageError) -> Result<(), Violation> {
-        self.note(format_args!("place {place} stops: {error}"));
-        if !(self.places[place].disk_fails && matches!(error, StorageError::Io { .. })) {
-            let detail = format!("place {place}, whose disk is well: {error}");
-            return Err(Violation::new("storage", detail));
-        }
-        self.kill(place);
-        let pause = self.rng.random_range(100..2_000);
-        self.queue.after(pause, Happening::Start { place });
-        Ok(())
-    }
-
-    /// Work of the log writer that the power cut finds under way.
-    pub(super) fn write_until_cut(&mut self, place: usize) {
-        if self.places[place].running().is_some_and(|member| member.writing)
-            && self.rng.random_bool(0.6)
-        {
-            let disk = self.places[place].disk.clone();
-            let power_out_at = Some(disk.changes() + self.rng.random_range(0..12));
-            disk.set_faults(Faults { power_out_at, ..self.healthy_disk() });
-            // Whether it got done or not: nobody hears of it any more.
-            let _ = self.write_next(place);
-        }
-    }
-}
-
-fn append(log: &mut super::node::SimLog, batch: &Batch) -> Result<(), StorageError> {
-    use crate::LogStore as _;
-    log.append(batch)
 }
 
 /// The membership that a snapshot is given, which a bug may have emptied.

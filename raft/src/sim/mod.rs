@@ -6,7 +6,7 @@
 //! | `world` | the loop: takes the next event, lets it happen, checks |
 //! | `event` | what can happen, in the order of virtual time |
 //! | `node` | a member and the place where it runs |
-//! | `drive` | what the node's task and its log writer do with an event |
+//! | `drive`, `writer`, `post` | what the node's task, its log writer and its transport do |
 //! | `life` | starts, crashes, ends |
 //! | `network` | what becomes of a message |
 //! | `operator` | joins, leaves, address changes, transfers |
@@ -28,12 +28,14 @@ mod life;
 mod network;
 mod node;
 mod operator;
+mod post;
 pub mod program;
 pub mod runner;
 pub mod sabotage;
 mod scenario;
 mod trace;
 mod world;
+mod writer;
 
 pub use invariants::Violation;
 pub use program::{Host, Program, ReadToken, Turn, Watched};

@@ -4,15 +4,17 @@
 //! writes (sector by sector), length changes, creations, renames and removals survive: any subset may, in whole or torn.
 //! Besides that it can be told to fail a sync, to run full, to fail reads, and to flip bytes.
 
-use std::collections::BTreeMap;
+mod platter;
+
 use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 use super::disk::{Disk, DiskFile};
+use platter::{NameChange, SimFileState, State, Survival, apply_name, power_is_out};
 
 /// What a disk writes in one piece. A torn write keeps some sectors and loses others, never part of one.
 pub const SECTOR_BYTES: usize = 512;
@@ -22,21 +24,6 @@ pub const SECTOR_BYTES: usize = 512;
 pub struct SimDisk {
     label: String,
     state: Arc<Mutex<State>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Counts crashes: a handle from before a crash is dead.
-    life: u64,
-    files: BTreeMap<u64, SimFileState>,
-    next_file: u64,
-    names: BTreeMap<String, u64>,
-    durable_names: BTreeMap<String, u64>,
-    name_changes: Vec<NameChange>,
-    /// Changes (writes, length changes, syncs, names) so far.
-    changes: u64,
-    faults: Faults,
-    syncs: u64,
 }
 
 /// What the disk will do wrong.
@@ -52,56 +39,6 @@ pub struct Faults {
     pub unreadable: Vec<String>,
     /// Syncs report success and do nothing: for showing that the tests notice.
     pub syncs_lie: bool,
-}
-
-#[derive(Debug, Default)]
-struct SimFileState {
-    current: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-}
-
-#[derive(Debug)]
-enum Change {
-    Write { offset: usize, data: Vec<u8> },
-    SetLen(usize),
-}
-
-#[derive(Debug)]
-enum NameChange {
-    Create(String, u64),
-    Rename(String, String),
-    Remove(String),
-}
-
-/// How much of the unsynced a crash keeps.
-#[derive(Clone, Copy)]
-enum Survival {
-    Nothing,
-    Everything,
-    Each(f64),
-}
-
-impl Survival {
-    fn draw(rng: &mut StdRng) -> Self {
-        match rng.random_range(0..4) {
-            0 => Self::Nothing,
-            1 => Self::Everything,
-            _ => Self::Each(rng.random_range(0.05..0.95)),
-        }
-    }
-
-    fn survives(self, rng: &mut StdRng) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Everything => true,
-            Self::Each(likelihood) => rng.random_bool(likelihood),
-        }
-    }
-}
-
-fn power_is_out() -> io::Error {
-    io::Error::other("simulated: the power is out")
 }
 
 impl SimDisk {
@@ -195,125 +132,6 @@ impl SimDisk {
         state.durable_names = state.names.clone();
         Self { label: self.label.clone(), state: Arc::new(Mutex::new(state)) }
     }
-}
-
-impl State {
-    /// Counts a change, or says that the power is out.
-    fn change(&mut self) -> io::Result<()> {
-        if self.faults.power_out_at.is_some_and(|at| self.changes >= at) {
-            return Err(power_is_out());
-        }
-        self.changes += 1;
-        Ok(())
-    }
-
-    fn alive(&self, life: u64) -> io::Result<()> {
-        if self.life != life || self.faults.power_out_at.is_some_and(|at| self.changes >= at) {
-            return Err(power_is_out());
-        }
-        Ok(())
-    }
-
-    fn room(&self, more: usize) -> io::Result<()> {
-        let used: usize = self.files.values().map(|file| file.current.len()).sum();
-        match self.faults.capacity_bytes {
-            Some(capacity) if (used + more) as u64 > capacity => {
-                Err(io::Error::new(io::ErrorKind::StorageFull, "simulated: no space left"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn name_change(&mut self, change: NameChange) {
-        apply_name(&mut self.names, &change);
-        self.name_changes.push(change);
-    }
-
-    fn sync_outcome(&mut self) -> io::Result<()> {
-        match &mut self.faults.sync_fails_after {
-            Some(0) => Err(io::Error::other("simulated: input/output error while syncing")),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-fn apply_name(names: &mut BTreeMap<String, u64>, change: &NameChange) {
-    match change {
-        NameChange::Create(name, id) => {
-            names.insert(name.clone(), *id);
-        }
-        NameChange::Rename(from, to) => {
-            // The name may be missing when its creation did not survive: then the rename has nothing to do.
-            if let Some(id) = names.remove(from) {
-                names.insert(to.clone(), id);
-            }
-        }
-        NameChange::Remove(name) => {
-            names.remove(name);
-        }
-    }
-}
-
-impl SimFileState {
-    fn write(&mut self, offset: usize, data: &[u8]) {
-        write_into(&mut self.current, offset, data);
-        self.unsynced.push(Change::Write { offset, data: data.to_vec() });
-    }
-
-    fn set_len(&mut self, len: usize) {
-        self.current.resize(len, 0);
-        self.unsynced.push(Change::SetLen(len));
-    }
-
-    fn sync(&mut self) {
-        for change in self.unsynced.drain(..) {
-            match change {
-                Change::Write { offset, data } => write_into(&mut self.durable, offset, &data),
-                Change::SetLen(len) => self.durable.resize(len, 0),
-            }
-        }
-    }
-
-    /// Part of the unsynced reaches the disk; what does not is forgotten by the disk, yet still shown by `current`.
-    fn settle(&mut self, survival: Survival, rng: &mut StdRng) {
-        for change in self.unsynced.drain(..) {
-            match change {
-                Change::SetLen(len) => {
-                    if survival.survives(rng) {
-                        self.durable.resize(len, 0);
-                    }
-                }
-                Change::Write { offset, data } => {
-                    let mut at = 0;
-                    while at < data.len() {
-                        let sector_end = (offset + at) / SECTOR_BYTES * SECTOR_BYTES + SECTOR_BYTES;
-                        let end = (sector_end - offset).min(data.len());
-                        if survival.survives(rng) {
-                            write_into(&mut self.durable, offset + at, &data[at..end]);
-                        }
-                        at = end;
-                    }
-                }
-            }
-        }
-    }
-
-    fn crash(&mut self, survival: Survival, rng: &mut StdRng) {
-        self.settle(survival, rng);
-        self.current.clone_from(&self.durable);
-    }
-}
-
-fn write_into(into: &mut Vec<u8>, offset: usize, data: &[u8]) {
-    let end = offset + data.len();
-    if into.len() < end {
-        into.resize(end, 0);
-    }
-    into[offset..end].copy_from_slice(data);
 }
 
 impl SimDisk {

@@ -16,6 +16,8 @@ const PATIENCE_MS: u64 = 4_000;
 const LOOKS_EVERY_MS: u64 = 150;
 /// Members move no more often than this.
 const MOVES_EVERY_MS: u64 = 3_000;
+/// After so long, what was committed is known to be so on the disks of those who have applied it.
+const KNOWN_AFTER_MS: u64 = 2_000;
 /// Members at most: with more the same happens, only slower.
 const MEMBERS_MAX: usize = 5;
 /// Members at least, when some are taken out at will.
@@ -44,6 +46,7 @@ pub struct Operator {
     pub orders: Vec<Order>,
     asked_ms: Option<u64>,
     moved_ms: u64,
+    removed_ms: u64,
 }
 
 impl<P: Program> World<P> {
@@ -113,10 +116,20 @@ impl<P: Program> World<P> {
             && self.places.iter().all(known)
     }
 
-    /// Only when everybody else is a member in good standing, and there are enough of them.
+    /// Only when nothing is being changed, and everybody has known for a while who the members are. Raft counts the voters that a
+    /// member has applied: should the survivors forget in a crash that a removal was committed, they would count the
+    /// removed one, and with a second disk lost there would be no quorum any more.
     pub(super) fn may_lose_a_disk(&self) -> bool {
         let changing = self.operator.orders.iter().any(|o| !matches!(o, Order::Transfer));
-        !changing && self.members() >= MEMBERS_MIN && !self.disk_was_lost
+        let newest = self.invariants.memberships.newest();
+        let knows = |place: &Place<P::Machine>| {
+            place.running().is_some_and(|m| Some(&**m.core.membership()) == newest)
+        };
+        !changing
+            && self.members() >= MEMBERS_MIN
+            && newest.is_some_and(|newest| newest.len() == self.members())
+            && self.queue.now_ms >= self.operator.removed_ms + KNOWN_AFTER_MS
+            && self.places.iter().filter(|place| place.raft_id.is_some()).all(knows)
     }
 
     pub(super) fn prepare_joiner(&mut self, number: usize) {
@@ -186,6 +199,7 @@ impl<P: Program> World<P> {
                 }
             }
             (Asked::Remove(raft_id), Answer::Remove(Ok(()))) => {
+                self.operator.removed_ms = self.queue.now_ms;
                 self.operator.orders.retain(|order| *order != Order::Remove(raft_id));
             }
             (Asked::Remove(raft_id), Answer::Remove(Err(crate::MembershipError::Unknown(_)))) => {

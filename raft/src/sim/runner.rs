@@ -9,6 +9,8 @@ use super::world::{Report, run};
 
 /// Replays this one seed, and prints its history.
 pub const SEED_VARIABLE: &str = "SKEP_SIM_SEED";
+/// Begins with this seed instead of 0.
+pub const FIRST_VARIABLE: &str = "SKEP_SIM_FIRST";
 /// Runs so many seeds.
 pub const SEEDS_VARIABLE: &str = "SKEP_SIM_SEEDS";
 
@@ -62,7 +64,12 @@ pub fn check<P: Program>(
             let scenario = Scenario { print: true, ..scenario.clone() };
             vec![run(seed, scenario, program(seed))]
         }
-        None => run_seeds(0, number(SEEDS_VARIABLE).unwrap_or(count), scenario, program),
+        None => run_seeds(
+            number(FIRST_VARIABLE).unwrap_or(0),
+            number(SEEDS_VARIABLE).unwrap_or(count),
+            scenario,
+            program,
+        ),
     };
     for report in &reports {
         if let Some(violation) = &report.violation {

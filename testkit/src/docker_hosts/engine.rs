@@ -123,8 +123,11 @@ impl DockerHost {
         if running.is_some() {
             return Ok(());
         }
-        // It names a process of the last time, and an engine is always the first of its namespace.
-        let _ = fs::remove_file(self.dir.join("pid"));
+        // They name processes of the last time. An engine is always the first of its namespace, and one that finds some
+        // other process under its containerd's old number waits for that instead of starting containerd.
+        for stale in ["pid", "exec/containerd/containerd.pid"] {
+            let _ = fs::remove_file(self.dir.join(stale));
+        }
         let path = self.log_path();
         let log = File::options().create(true).append(true).open(&path);
         let log = log.and_then(|log| Ok((log.try_clone()?, log)));

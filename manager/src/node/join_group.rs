@@ -114,7 +114,8 @@ fn may_pass(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable => !status.message().contains("at the address it gave"),
         Code::Unknown => status.message().contains("does not have a leader"),
-        Code::Aborted | Code::ResourceExhausted => true,
+        // One that does not answer in time says nothing about the others.
+        Code::Aborted | Code::ResourceExhausted | Code::Cancelled | Code::DeadlineExceeded => true,
         _ => false,
     }
 }

@@ -240,8 +240,13 @@ impl Supervisor {
             Some(remote) => remote,
             None => Remote::bind(config.listen, security).await?,
         };
+        // Asking oneself would only wait: nobody leads here.
+        let own = security.identity().node_id;
         let known = || -> Vec<String> {
-            remotes.watch().borrow().iter().map(|known| known.addr.clone()).collect()
+            let remotes = remotes.watch();
+            let others = remotes.borrow();
+            let others = others.iter().filter(|known| known.node_id != own.as_str());
+            others.map(|known| known.addr.clone()).collect()
         };
         let start = match start {
             ManagerStart::Join(addrs) if addrs.is_empty() => ManagerStart::Join(known()),

@@ -145,6 +145,7 @@ impl<P: Program> World<P> {
     /// The operator looks at what is to be done and asks whoever seems to lead.
     pub(super) fn operate(&mut self) {
         self.queue.after(LOOKS_EVERY_MS, Happening::Operator);
+        self.dismiss();
         let now_ms = self.queue.now_ms;
         if self.operator.asked_ms.is_some_and(|asked| now_ms - asked < PATIENCE_MS) {
             return;
@@ -183,6 +184,24 @@ impl<P: Program> World<P> {
             Order::Grow | Order::Shrink | Order::Move(_) => {
                 self.operator.orders.remove(0);
             }
+        }
+    }
+
+    /// Stops members that were removed before they learned of a group: they know no voters, so they never campaign, and nobody who
+    /// could tell them ever hears from them. A manager learns of its removal through its session as well.
+    fn dismiss(&mut self) {
+        let newest = self.invariants.memberships.newest();
+        let stranger = |place: &Place<P::Machine>| {
+            place.running().is_some_and(|member| {
+                member.core.membership().is_empty()
+                    && newest.is_some_and(|newest| newest.is_removed(member.core.own()))
+            })
+        };
+        if let Some(place) = self.places.iter().position(stranger) {
+            self.end(place);
+            self.places[place].raft_id = None;
+            self.places[place].state = State::Empty;
+            self.note(format_args!("place {place} is dismissed"));
         }
     }
 

@@ -249,6 +249,10 @@ impl Supervisor {
             others.map(|known| known.addr.clone()).collect()
         };
         let start = match start {
+            // An earlier attempt may have got as far as a log; it is gone on with.
+            ManagerStart::Join(addrs) if addrs.is_empty() && files.has_raft_log()? => {
+                ManagerStart::Restart
+            }
             ManagerStart::Join(addrs) if addrs.is_empty() => ManagerStart::Join(known()),
             // Its log was lost, or the daemon was stopped before it had one; nobody can tell which.
             ManagerStart::Restart if !files.has_raft_log()? => ManagerStart::Rejoin(known()),

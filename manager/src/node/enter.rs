@@ -12,7 +12,9 @@ use skep_ca::{
 };
 use skep_proto::{
     ids::{ClusterId, NodeId},
-    swarmkit::{self, JoinTokens, RemoveNodeRequest, control_client::ControlClient},
+    swarmkit::{
+        self, JoinTokens, ListNodesRequest, RemoveNodeRequest, control_client::ControlClient,
+    },
 };
 use tokio::{net::UdpSocket, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -403,9 +405,17 @@ impl Undo {
     async fn run(self) {
         let node_id = self.security.identity().node_id.to_string();
         let removing = async {
+            let dial = connect::Dial::new(self.security.client_config(), PeerName::Manager);
             for addr in &self.remotes {
-                let dial = connect::Dial::new(self.security.client_config(), PeerName::Manager);
+                // Followers answer what is read and pass nothing on, but they know who leads.
                 let Ok(channel) = dial.connect(addr).await else { continue };
+                let mut control = ControlClient::new(channel);
+                let nodes = control.list_nodes(ListNodesRequest::default()).await;
+                let Ok(nodes) = nodes else { continue };
+                let mut managers =
+                    nodes.into_inner().nodes.into_iter().filter_map(|node| node.manager_status);
+                let Some(leader) = managers.find(|manager| manager.leader) else { continue };
+                let Ok(channel) = dial.connect(&leader.addr).await else { continue };
                 let request = RemoveNodeRequest { node_id: node_id.clone(), force: true };
                 match ControlClient::new(channel).remove_node(request).await {
                     Ok(_) => return true,

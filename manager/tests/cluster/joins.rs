@@ -120,3 +120,16 @@ async fn managers_that_join_at_the_same_time_all_get_in() {
     }
     member.wait_until_ready(5, 5).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_refused_join_leaves_nothing_behind_through_a_follower_either() {
+    let cluster = cluster(3).await;
+    let leader = cluster.leader().await.unwrap();
+    let follower = &cluster.managers[(leader + 1) % 3];
+    let token = follower.keys().await.unwrap().manager_join_token;
+    let nobody = SocketAddr::from((Ipv4Addr::new(127, 255, 255, 254), 9));
+    let settings = JoinRequest { advertise_addr: nobody.to_string(), ..join(follower, &token) };
+    let joiner = start("joiner").await;
+    let status = refused(&joiner, follower, settings).await;
+    assert!(status.message().contains(&nobody.to_string()), "{status}");
+}

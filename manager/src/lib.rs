@@ -23,6 +23,7 @@ pub mod logging;
 pub mod metrics;
 pub mod node;
 pub mod options;
+pub mod orchestrator;
 pub mod roles;
 pub mod watch;
 

@@ -22,7 +22,7 @@ use crate::{
     authority, dispatcher,
     dispatcher::{DispatcherConfig, DispatcherService},
     group::Group,
-    keys, roles,
+    keys, orchestrator, roles,
 };
 
 /// Pause before the first write of a leadership is tried again.
@@ -64,11 +64,12 @@ pub struct Shared {
 pub async fn lead(context: LeaderContext) {
     bootstrap(&context).await;
     let stop = CancellationToken::new();
-    let LeaderContext { store, group, shared, cluster_id, .. } = context.clone();
+    let LeaderContext { store, group, shared, cluster_id, clock, .. } = context.clone();
     tokio::select! {
         () = dispatcher::run(shared.dispatcher.clone(), stop.child_token()) => {}
         () = roles::run(store.clone(), group) => {}
         () = keys::run(store.clone(), cluster_id, StdRng::from_os_rng()) => {}
+        () = orchestrator::run(store.clone(), clock, StdRng::from_os_rng()) => {}
         () = shared.authority.sign() => {}
         () = shared.authority.rotate() => {}
     }

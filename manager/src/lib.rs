@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod node;
 pub mod options;
 pub mod orchestrator;
+pub mod placement;
 pub mod roles;
 pub mod watch;
 

@@ -22,6 +22,7 @@ const SOURCES: &[&str] = &[
     "raftpb/raftpb.proto",
     "skep/v1/daemon.proto",
     "skep/v1/raft_stream.proto",
+    "skep/v1/scheduling.proto",
 ];
 
 /// Messages that carry secrets: their `Debug` is written by hand in `redacted.rs`.

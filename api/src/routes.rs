@@ -47,6 +47,7 @@ const TABLE: &[(&str, Exposure, Exposure)] = &[
     // Another manager's control socket passes this one on to us.
     ("skep.v1.RaftAdmin/TransferLeadership", Here, Leader),
     ("skep.v1.RaftStream", Here, Absent),
+    ("skep.v1.Scheduling", Here, Leader),
 ];
 
 /// Calls that may be made twice without harm: they read, or they state a fact that does not change by being repeated.
@@ -59,6 +60,8 @@ const REPEATABLE: &[&str] = &[
     "/docker.swarmkit.v1.Dispatcher/UpdateTaskStatus",
     "/docker.swarmkit.v1.Dispatcher/UpdateVolumeStatus",
     "/docker.swarmkit.v1.RaftMembership/Join",
+    "/skep.v1.Scheduling/Explain",
+    "/skep.v1.Scheduling/Plan",
 ];
 
 /// How a method is served.

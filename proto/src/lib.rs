@@ -33,7 +33,7 @@ mod generated {
 pub use generated::docker::swarmkit::v1 as swarmkit;
 /// The messages of etcd's raft as its peers write them.
 pub use generated::raftpb;
-/// Our own package: daemon lifecycle and raft administration.
+/// Our own package: daemon lifecycle, raft administration, explanations and plans of the scheduler.
 pub use generated::skep::v1 as skep;
 
 /// Every source of this crate as an encoded `FileDescriptorSet`, options included.

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod allocator;
 pub mod authority;
 pub mod config;
 pub mod control;

@@ -118,7 +118,7 @@ pub(super) fn ingress(tables: &Tables) -> Option<&Arc<Network>> {
 }
 
 /// Whether it is the ingress network.
-pub(super) fn is_ingress(network: &Network) -> bool {
+pub(crate) fn is_ingress(network: &Network) -> bool {
     let Some(spec) = &network.spec else { return false };
     let legacy = spec
         .annotations

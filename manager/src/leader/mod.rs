@@ -19,7 +19,7 @@ use tracing::{error, info};
 
 use self::defaults::ClusterSeed;
 use crate::{
-    authority, dispatcher,
+    allocator, authority, dispatcher,
     dispatcher::{DispatcherConfig, DispatcherService},
     group::Group,
     keys, orchestrator, roles,
@@ -68,6 +68,7 @@ pub async fn lead(context: LeaderContext) {
     tokio::select! {
         () = dispatcher::run(shared.dispatcher.clone(), stop.child_token()) => {}
         () = roles::run(store.clone(), group) => {}
+        () = allocator::run(store.clone()) => {}
         () = keys::run(store.clone(), cluster_id, StdRng::from_os_rng()) => {}
         () = orchestrator::run(store.clone(), clock, StdRng::from_os_rng()) => {}
         () = shared.authority.sign() => {}

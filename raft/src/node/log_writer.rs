@@ -18,7 +18,7 @@ use crate::{
 /// Waiting work at most: all the core's writes, and a few of each of the rest (a snapshot to read per member).
 const QUEUE_MAX: usize = WRITES_IN_FLIGHT_MAX + 128;
 
-/// Batches are merged up to so many entry bytes, so that one transaction does not hold up what is done already.
+/// Batches are merged up to so many entry bytes, so that one write does not hold up what is done already.
 const MERGED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Something for the log store to do.
@@ -43,7 +43,10 @@ pub enum Done {
         number: u64,
         sizes: Sizes,
     },
-    SnapshotSaved(SnapshotMeta),
+    SnapshotSaved {
+        meta: SnapshotMeta,
+        sizes: Sizes,
+    },
     SnapshotRead {
         envelope: Box<Envelope>,
         snapshot: Option<Snapshot>,
@@ -51,6 +54,7 @@ pub enum Done {
     /// Which keys are in use after a compaction or a change of keys.
     Keys {
         in_use: BTreeSet<KeyId>,
+        sizes: Sizes,
         rotated: Option<Rotated>,
     },
     /// Final: the thread has ended.
@@ -122,7 +126,7 @@ fn perform(store: &mut impl LogStore, work: Work) -> Result<Done, StorageError> 
         Work::Append { number, batch } => return append(store, Merged { number, batch }),
         Work::SaveSnapshot(snapshot) => {
             store.save_snapshot(&snapshot)?;
-            Done::SnapshotSaved(snapshot.meta)
+            Done::SnapshotSaved { meta: snapshot.meta, sizes: store.sizes() }
         }
         Work::ReadSnapshot(envelope) => {
             let snapshot = store.read_snapshot().unwrap_or_else(|error| {
@@ -133,7 +137,7 @@ fn perform(store: &mut impl LogStore, work: Work) -> Result<Done, StorageError> 
         }
         Work::Compact(through) => {
             store.compact(through)?;
-            Done::Keys { in_use: store.keys_in_use(), rotated: None }
+            Done::Keys { in_use: store.keys_in_use(), sizes: store.sizes(), rotated: None }
         }
         Work::Rotate { keys, reply } => {
             let outcome = match store.rotate(keys) {
@@ -143,7 +147,8 @@ fn perform(store: &mut impl LogStore, work: Work) -> Result<Done, StorageError> 
                 }
                 other => Ok(other?),
             };
-            Done::Keys { in_use: store.keys_in_use(), rotated: Some((reply, outcome)) }
+            let rotated = Some((reply, outcome));
+            Done::Keys { in_use: store.keys_in_use(), sizes: store.sizes(), rotated }
         }
     })
 }

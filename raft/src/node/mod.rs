@@ -48,7 +48,10 @@ pub async fn start<L: LogStore, S: StateMachine>(
         let restored = core::prepare(&prepare_config, start, &mut store, |index, data| {
             state_machine.restore(index, data)
         });
-        let restored = restored.map(|restored| (restored, state_machine, store.keys_in_use()));
+        let restored = restored.map(|restored| {
+            let seen = Seen::new(store.keys_in_use(), store.sizes());
+            (restored, state_machine, seen)
+        });
         let started = restored.is_ok();
         if ready.send(restored).is_ok() && started {
             log_writer::run(store, queue, done_sender);
@@ -60,10 +63,9 @@ pub async fn start<L: LogStore, S: StateMachine>(
         .name("raft-log".to_owned())
         .spawn(body)
         .map_err(|error| StartError::Config(format!("cannot start the log's thread: {error}")))?;
-    let (restored, state_machine, keys) = loaded
+    let (restored, state_machine, seen) = loaded
         .await
         .unwrap_or_else(|_| Err(StartError::Config("the log's thread has panicked".to_owned())))?;
-    let seen = Seen::new(keys);
     let parts = Parts { config, state_machine, transport, log, done, log_closed, seen };
     parts.spawn(restored)
 }

@@ -88,9 +88,9 @@ fn ticker(tick: Duration) -> Interval {
 }
 
 impl Seen {
-    /// At the start, with the keys that the log store uses.
-    pub fn new(keys_in_use: BTreeSet<KeyId>) -> Self {
-        Seen { keys_in_use: Arc::new(keys_in_use), ..Seen::default() }
+    /// At the start, with the keys that the log store uses and what it takes.
+    pub fn new(keys_in_use: BTreeSet<KeyId>, sizes: Sizes) -> Self {
+        Seen { keys_in_use: Arc::new(keys_in_use), sizes, ..Seen::default() }
     }
 }
 
@@ -298,7 +298,10 @@ impl<S: StateMachine> Task<S> {
                 self.seen.sizes = sizes;
                 self.core.persisted(number);
             }
-            Done::SnapshotSaved(meta) => self.core.snapshot_saved(meta),
+            Done::SnapshotSaved { meta, sizes } => {
+                self.seen.sizes = sizes;
+                self.core.snapshot_saved(meta);
+            }
             Done::SnapshotRead { mut envelope, snapshot } => match snapshot {
                 Some(snapshot) => {
                     wire::attach_snapshot(&mut envelope.message, snapshot);
@@ -310,7 +313,8 @@ impl<S: StateMachine> Task<S> {
                     self.core.force_snapshot();
                 }
             },
-            Done::Keys { in_use, rotated } => {
+            Done::Keys { in_use, sizes, rotated } => {
+                self.seen.sizes = sizes;
                 self.seen.keys_in_use = Arc::new(in_use);
                 if let Some((reply, outcome)) = rotated {
                     self.core.force_snapshot();

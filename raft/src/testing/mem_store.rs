@@ -104,6 +104,11 @@ impl LogStore for MemStore {
     }
 
     fn sizes(&self) -> Sizes {
-        Sizes::default()
+        let disk = self.disk.lock();
+        let snapshot = disk.recovered.as_ref().and_then(|found| found.snapshot.as_ref());
+        Sizes {
+            log_bytes: 0,
+            snapshot_bytes: snapshot.map_or(0, |snapshot| snapshot.data.len() as u64),
+        }
     }
 }

@@ -239,3 +239,16 @@ async fn a_follower_that_was_away_is_brought_up_by_snapshot_through_the_log_writ
     assert_eq!(back.handle.status().role, Role::Follower);
     assert_ne!(back.handle.own(), RaftId(0));
 }
+
+#[tokio::test]
+async fn the_size_of_a_snapshot_is_told_with_the_snapshot() {
+    let channels = Channels::default();
+    let node = found(&channels).await;
+    // Enough for one snapshot; nothing is written after it that could carry the size along.
+    for ticket in 0..39 {
+        node.propose(ticket, &format!("entry {ticket}")).unwrap();
+        node.applied(&format!("entry {ticket}")).await;
+    }
+    let status = node.until(|status| status.snapshot_index > 0).await;
+    assert!(status.sizes.snapshot_bytes > 0);
+}

@@ -16,7 +16,7 @@ use skep_proto::swarmkit::{JoinRequest, raft_membership_client::RaftMembershipCl
 use skep_raft::{
     ApplyError, Committed, Config, DataKey, Epoch, Keyring, Member, Membership, NodeHandle, RaftId,
     Refusal, RestoreError, SnapshotWriter, Start, StateMachine, Ticket, Timing,
-    storage::{RealDisk, RedbLog, RedbLogConfig},
+    storage::{FileLog, FileLogConfig, RealDisk},
 };
 use support::{
     cluster::{Cluster, channel},
@@ -122,7 +122,7 @@ async fn run(manager: Manager, services: RaftServices, start: Start) -> Node {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = Arc::new(RealDisk::open(folder.path().join("raft")).expect("a disk"));
     let keys = Keyring { current: DataKey::new([7; 32]), older: Vec::new() };
-    let log = RedbLog::new(disk, &keys, RedbLogConfig::default());
+    let log = FileLog::new(disk, &keys, FileLogConfig::default());
     let list = List::default();
     let transport = GrpcTransport::new(ChannelPool::new(Arc::new(manager.security.clone())));
     let mut config = Config::new(Timing::fast(), SEED.fetch_add(1, SeqCst));

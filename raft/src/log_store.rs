@@ -111,7 +111,7 @@ pub struct Recovered {
 /// What the log takes on disk, for the operator's eye.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// Bytes of the log file.
+    /// Bytes of the log file, room that it keeps for what comes next included.
     pub log_bytes: u64,
     /// Bytes of the newest snapshot's file.
     pub snapshot_bytes: u64,

@@ -17,7 +17,7 @@ use skep_proto::{
 };
 use skep_raft::{
     Config as RaftConfig, Keyring, Member, NodeHandle, Start, Timing,
-    storage::{RealDisk, RedbLog, RedbLogConfig},
+    storage::{FileLog, FileLogConfig, RealDisk},
 };
 use skep_store::{Store, View};
 use tokio::task::JoinHandle;
@@ -396,10 +396,10 @@ impl Manager {
     }
 }
 
-fn open_log(raft_dir: &std::path::Path, keyring: &Keyring) -> Result<RedbLog, NodeError> {
+fn open_log(raft_dir: &std::path::Path, keyring: &Keyring) -> Result<FileLog, NodeError> {
     let disk = RealDisk::open(raft_dir).map_err(|error| NodeError::Files {
         path: raft_dir.display().to_string(),
         reason: format!("the raft folder cannot be opened: {error}"),
     })?;
-    Ok(RedbLog::new(Arc::new(disk), keyring, RedbLogConfig::default()))
+    Ok(FileLog::new(Arc::new(disk), keyring, FileLogConfig::default()))
 }

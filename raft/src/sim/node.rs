@@ -15,7 +15,7 @@ use super::sabotage::Sabotage;
 use crate::core::{Core, RequestId};
 use crate::node::proposals::Proposals;
 use crate::storage::sim_disk::SimDisk;
-use crate::storage::{RedbLog, RedbLogConfig};
+use crate::storage::{FileLog, FileLogConfig};
 use crate::{
     Batch, DataKey, Identity, KeyId, Keyring, LogStore, Member, RaftId, Recovered, Sizes, Snapshot,
     StorageError, Ticket,
@@ -146,7 +146,7 @@ pub fn keys() -> Keyring {
 
 /// The real log, watched, and broken where a bug is asked for.
 pub struct SimLog {
-    inner: RedbLog,
+    inner: FileLog,
     sabotage: Option<Sabotage>,
     /// The log as it was found or made.
     pub view: LogView,
@@ -158,7 +158,9 @@ pub struct SimLog {
 
 impl SimLog {
     pub fn new(disk: &SimDisk, sabotage: Option<Sabotage>) -> Self {
-        let inner = RedbLog::new(Arc::new(disk.clone()), &keys(), RedbLogConfig::default());
+        // So little that histories meet it.
+        let config = FileLogConfig { garbage_bytes_max: 32 << 10, ..FileLogConfig::default() };
+        let inner = FileLog::new(Arc::new(disk.clone()), &keys(), config);
         Self { inner, sabotage, view: LogView::default(), snapshot_index: 0, own: None }
     }
 

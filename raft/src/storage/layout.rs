@@ -1,7 +1,7 @@
 //! The files of the folder, the order in which it is made, and the version it carries.
 //!
 //! A folder is made in an order that leaves no doubt after a crash: the log is created aside and synced, then `format` is
-//! written, then the log gets its name. So: no `format`, no log that ever held anything; `format` without `log.redb` means
+//! written, then the log gets its name. So: no `format`, no log that ever held anything; `format` without `log` means
 //! that the rename is to be finished, or, when there is nothing to rename, that somebody removed the log.
 
 use std::io;
@@ -11,18 +11,15 @@ use crate::StorageError;
 use super::disk::{ASIDE_SUFFIX, Disk, read_all, write_whole};
 
 /// The version of the folder that this code writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 pub const FORMAT_NAME: &str = "format";
-pub const LOG_NAME: &str = "log.redb";
-pub const LOG_ASIDE_NAME: &str = "log.redb.new";
+pub const LOG_NAME: &str = "log";
+pub const LOG_ASIDE_NAME: &str = "log.new";
 pub const WITNESS_NAME: &str = "witness";
 const SNAPSHOT_PREFIX: &str = "snapshot-";
 const FORMAT_PREFIX: &str = "skep-raft ";
 /// Longer than any version's text; a longer file is not ours.
 const FORMAT_BYTES_MAX: u64 = 64;
-
-/// The log is copied in pieces of this size.
-const COPY_BYTES: usize = 64 << 10;
 
 /// What to do about a folder that cannot be trusted any more.
 pub const REJOIN: &str = "restore the folder from a backup made while the manager was stopped, or remove this manager \
@@ -112,38 +109,11 @@ pub fn write_version(disk: &dyn Disk) -> Result<(), StorageError> {
         .map_err(io_error(format!("write {}", disk.describe(FORMAT_NAME))))
 }
 
-/// Gives the log its name.
+/// Gives the log that was written aside, and synced, its name.
 pub fn finish(disk: &dyn Disk) -> Result<(), StorageError> {
     disk.rename(LOG_ASIDE_NAME, LOG_NAME)
         .and_then(|()| disk.sync_dir())
         .map_err(io_error(format!("rename {}", disk.describe(LOG_ASIDE_NAME))))
-}
-
-/// Copies the log into a new file, synced, that takes its place.
-///
-/// Done at every start, because what is read then may be on the disk or in the system's cache alone: after a sync that failed, the
-/// cache goes on showing the data, and takes it for written. Had the process before this one stopped over such a failure,
-/// this one would believe what it reads, and lose it with the next power cut.
-pub fn rewrite(disk: &dyn Disk) -> Result<(), StorageError> {
-    let path = disk.describe(LOG_NAME);
-    let failed = || io_error(format!("rewrite {path}"));
-    let old = disk.open(LOG_NAME).map_err(failed())?;
-    let new = disk.create(LOG_ASIDE_NAME).map_err(failed())?;
-    let len = old.len().map_err(failed())?;
-    new.set_len(len).map_err(failed())?;
-    let mut chunk = vec![0; COPY_BYTES];
-    let mut offset = 0;
-    while offset < len {
-        let part = &mut chunk[..(len - offset).min(COPY_BYTES as u64) as usize];
-        old.read_at(offset, part).map_err(failed())?;
-        // What is zero is there already: most of the file is room.
-        if part.iter().any(|byte| *byte != 0) {
-            new.write_at(offset, part).map_err(failed())?;
-        }
-        offset += part.len() as u64;
-    }
-    new.sync().map_err(failed())?;
-    finish(disk)
 }
 
 /// Removes what is unfinished, and the snapshots that the log does not list.

@@ -5,7 +5,45 @@ use prost::Message;
 
 use crate::{Entry, EntryKind, HardState, Identity, Member, RaftId, SnapshotMeta};
 
-/// An entry; its index is its key in the table and part of its seal.
+/// A frame of the log file: what one batch writes.
+#[derive(Clone, PartialEq, Message)]
+pub struct FrameRecord {
+    /// The state after this batch.
+    #[prost(message, required, tag = "1")]
+    pub state: StateRecord,
+    /// In the first frame of a file, and in no other.
+    #[prost(message, optional, tag = "2")]
+    pub head: Option<HeadRecord>,
+    /// The last entries up to `state.last`: their indexes follow from that.
+    #[prost(message, repeated, tag = "3")]
+    pub entries: Vec<EntryRecord>,
+}
+
+impl FrameRecord {
+    /// What an appended batch writes.
+    pub fn batch(state: StateRecord, entries: &[Entry]) -> Self {
+        Self { state, head: None, entries: entries.iter().map(EntryRecord::new).collect() }
+    }
+
+    /// The entries with their indexes; `None` when there is one that this version does not know, or more than can be.
+    pub fn take_entries(&mut self) -> Option<Vec<Entry>> {
+        let records = std::mem::take(&mut self.entries);
+        let first = (self.state.last + 1).checked_sub(records.len() as u64)?;
+        (first..).zip(records).map(|(index, record)| record.into_entry(index)).collect()
+    }
+}
+
+/// What only the first frame of a file holds.
+#[derive(Clone, PartialEq, Message)]
+pub struct HeadRecord {
+    #[prost(message, required, tag = "1")]
+    pub identity: IdentityRecord,
+    /// The file got its name only when all batches up to this one were on the disk.
+    #[prost(uint64, tag = "2")]
+    pub whole_through: u64,
+}
+
+/// An entry; its index follows from its place in the frame.
 #[derive(Clone, PartialEq, Message)]
 pub struct EntryRecord {
     #[prost(uint64, tag = "1")]
@@ -28,7 +66,7 @@ impl EntryRecord {
     }
 
     /// `None` for a kind that this version does not know.
-    pub fn into_entry(self, index: u64) -> Option<Entry> {
+    fn into_entry(self, index: u64) -> Option<Entry> {
         let kind = match self.kind {
             0 => EntryKind::Normal,
             1 => EntryKind::ConfChange,
@@ -39,27 +77,24 @@ impl EntryRecord {
     }
 }
 
-/// Rewritten with every batch, in its transaction.
+/// Written with every batch.
 #[derive(Clone, PartialEq, Message)]
 pub struct StateRecord {
-    /// Counts batches since the folder was made.
     #[prost(uint64, tag = "1")]
-    pub batch: u64,
-    #[prost(uint64, tag = "2")]
     pub term: u64,
     /// 0 for none.
-    #[prost(uint64, tag = "3")]
+    #[prost(uint64, tag = "2")]
     pub vote: u64,
-    #[prost(uint64, tag = "4")]
+    #[prost(uint64, tag = "3")]
     pub commit: u64,
     /// Entries up to here are gone from the log: compacted, or replaced by a snapshot.
-    #[prost(uint64, tag = "5")]
+    #[prost(uint64, tag = "4")]
     pub compacted: u64,
     /// The last entry of the log; equal to `compacted` when there is none.
-    #[prost(uint64, tag = "6")]
+    #[prost(uint64, tag = "5")]
     pub last: u64,
     /// The valid snapshots, oldest first.
-    #[prost(message, repeated, tag = "7")]
+    #[prost(message, repeated, tag = "6")]
     pub snapshots: Vec<SnapshotRecord>,
 }
 

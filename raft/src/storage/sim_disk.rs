@@ -67,8 +67,7 @@ impl SimDisk {
             }
         }
         state.names = state.durable_names.clone();
-        let named: Vec<u64> = state.names.values().copied().collect();
-        state.files.retain(|id, _| named.contains(id));
+        state.drop_nameless();
         for file in state.files.values_mut() {
             let survival = Survival::draw(&mut rng);
             file.crash(survival, &mut rng);
@@ -195,6 +194,8 @@ impl Disk for SimDisk {
         if !state.faults.syncs_lie {
             state.name_changes.clear();
             state.durable_names = state.names.clone();
+            // No crash can bring them back. A handle that is still open is dead, which is more than a real disk does.
+            state.drop_nameless();
         }
         Ok(())
     }

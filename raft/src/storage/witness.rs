@@ -1,7 +1,7 @@
 //! The witness: how the loss of the last acknowledged batch is told from a batch that was never acknowledged.
 //!
-//! A database that finds its newest commit damaged after a crash takes the one before it, as it must: the damage may be
-//! a commit that was torn and never acknowledged. But rot in the newest commit looks just the same, and going back then
+//! A log that finds its last batch damaged after a crash goes on from the one before it, as it must: the damage may be
+//! a batch that was torn and never acknowledged. But rot in the last batch looks just the same, and going back then
 //! would forget an acknowledged entry or a vote without a word. So after each batch is durable its number is written
 //! into a file of its own, before anybody is told of the batch. That write is not synced (it costs no second wait): after a power
 //! cut the witness may be older than the log, which says nothing, but it is never newer, unless the log has lost something.

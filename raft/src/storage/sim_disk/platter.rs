@@ -105,6 +105,12 @@ impl State {
         self.name_changes.push(change);
     }
 
+    /// Gives back what files without a name took. To be called only when all changes of names are durable.
+    pub fn drop_nameless(&mut self) {
+        let named: Vec<u64> = self.names.values().copied().collect();
+        self.files.retain(|id, _| named.contains(id));
+    }
+
     pub fn sync_outcome(&mut self) -> io::Result<()> {
         match &mut self.faults.sync_fails_after {
             Some(0) => Err(io::Error::other("simulated: input/output error while syncing")),

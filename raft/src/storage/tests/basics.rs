@@ -17,7 +17,7 @@ fn a_real_folder_works_and_shows_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let open = || {
         let disk = RealDisk::open(folder.path()).unwrap();
-        RedbLog::new(Arc::new(disk), &ring(1), RedbLogConfig::default())
+        FileLog::new(Arc::new(disk), &ring(1), FileLogConfig::default())
     };
     let mut log = open();
     assert!(log.load().unwrap().is_none());
@@ -58,9 +58,8 @@ fn one_batch_is_one_sync() {
         index += 10;
         log.append(&batch(Some((1, 0)), entries)).unwrap();
     }
-    // redb syncs once more when it grows its file, which it does by doubling.
-    let syncs = disk.syncs() - before;
-    assert!((50..=52).contains(&syncs), "{syncs}");
+    assert!(log.sizes().log_bytes > 500_000, "the file has grown in between");
+    assert_eq!(disk.syncs() - before, 50);
 }
 
 #[test]
@@ -71,7 +70,7 @@ fn what_raft_forbids_is_refused_and_changes_nothing() {
     log.create(&identity()).unwrap();
     assert!(matches!(log.create(&identity()), Err(StorageError::Misuse(_))));
     log.append(&batch(Some((1, 2)), (1..=4).map(|n| entry(n, 1, 9)).collect())).unwrap();
-    type Misuse = fn(&mut RedbLog) -> Result<(), StorageError>;
+    type Misuse = fn(&mut FileLog) -> Result<(), StorageError>;
     let misuse: [(&str, Misuse); 6] = [
         ("replaces a committed entry", |log| log.append(&batch(None, vec![entry(2, 2, 9)]))),
         ("leaves a gap before", |log| log.append(&batch(None, vec![entry(6, 2, 9)]))),

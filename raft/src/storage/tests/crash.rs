@@ -4,9 +4,17 @@ use super::*;
 use crate::storage::sim_disk::Faults;
 use proptest::prelude::*;
 
+/// Makes up the next call of a history.
+pub type NextCall = fn(&Model, &mut StdRng) -> Call;
+
 /// Runs a random history until the power goes out at change `cut`; returns what was acknowledged last and, when a call was under
 /// way, what it would have led to.
-fn run_until_cut(disk: &SimDisk, seed: u64, cut: u64) -> (Option<Model>, Option<Model>) {
+fn run_until_cut(
+    disk: &SimDisk,
+    next_call: NextCall,
+    seed: u64,
+    cut: u64,
+) -> (Option<Model>, Option<Model>) {
     disk.set_faults(Faults { power_out_at: Some(cut), ..Faults::default() });
     let mut rng = StdRng::seed_from_u64(seed);
     let mut log = log_on(disk);
@@ -15,7 +23,7 @@ fn run_until_cut(disk: &SimDisk, seed: u64, cut: u64) -> (Option<Model>, Option<
         return (None, Some(model));
     }
     loop {
-        let call = model.random_call(&mut rng);
+        let call = next_call(&model, &mut rng);
         let mut next = model.clone();
         next.call(&call);
         if run(&mut log, &call).is_err() {
@@ -26,9 +34,9 @@ fn run_until_cut(disk: &SimDisk, seed: u64, cut: u64) -> (Option<Model>, Option<
 }
 
 /// What is found must be what was acknowledged, or that and the call that was under way.
-fn check(seed: u64, cut: u64, crash_seed: u64) {
+pub fn check(next_call: NextCall, seed: u64, cut: u64, crash_seed: u64) {
     let disk = SimDisk::new("state");
-    let (acknowledged, under_way) = run_until_cut(&disk, seed, cut);
+    let (acknowledged, under_way) = run_until_cut(&disk, next_call, seed, cut);
     disk.crash(crash_seed);
     let what = format!("seed {seed} cut {cut} crash {crash_seed}");
     let found = found(&disk).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -50,7 +58,7 @@ fn check(seed: u64, cut: u64, crash_seed: u64) {
 fn every_cut_of_a_first_start_recovers() {
     for cut in 0..60 {
         for crash_seed in 0..8 {
-            check(1, cut, crash_seed);
+            check(Model::random_call, 1, cut, crash_seed);
         }
     }
 }
@@ -62,7 +70,7 @@ proptest! {
     fn any_cut_recovers_what_was_acknowledged(
         seed in any::<u64>(), cut in 0u64..900, crash_seed in any::<u64>()
     ) {
-        check(seed, cut, crash_seed);
+        check(Model::random_call, seed, cut, crash_seed);
     }
 
     #[test]
@@ -70,7 +78,7 @@ proptest! {
         seed in any::<u64>(), cut in 20u64..500, again in 0u64..60, crash_seed in any::<u64>()
     ) {
         let disk = SimDisk::new("state");
-        let (acknowledged, under_way) = run_until_cut(&disk, seed, cut);
+        let (acknowledged, under_way) = run_until_cut(&disk, Model::random_call, seed, cut);
         disk.crash(crash_seed);
         let power_out_at = Some(disk.changes() + again);
         disk.set_faults(Faults { power_out_at, ..Faults::default() });

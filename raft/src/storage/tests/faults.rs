@@ -66,10 +66,8 @@ fn a_failed_sync_is_final_and_loses_nothing_acknowledged() {
 fn a_full_disk_is_final_and_loses_nothing_acknowledged() {
     let disk = SimDisk::new("state");
     with_history(&disk, 0, 1);
-    let start: usize = ["log.redb", "witness", "format"]
-        .iter()
-        .map(|name| disk.contents(name).unwrap().len())
-        .sum();
+    let start: usize =
+        ["log", "witness", "format"].iter().map(|name| disk.contents(name).unwrap().len()).sum();
     for room in [100, 5_000, 20_000] {
         let capacity_bytes = Some(start as u64 + room);
         survives(6, &Faults { capacity_bytes, ..Faults::default() }, "no space left");
@@ -78,7 +76,7 @@ fn a_full_disk_is_final_and_loses_nothing_acknowledged() {
 
 #[test]
 fn an_unreadable_file_is_named() {
-    for name in ["log.redb", "format"] {
+    for name in ["log", "format"] {
         let disk = SimDisk::new("state");
         with_history(&disk, 3, 30);
         disk.set_faults(Faults { unreadable: vec![name.to_owned()], ..Faults::default() });

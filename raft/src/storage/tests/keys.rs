@@ -17,7 +17,7 @@ fn the_wrong_key_is_told_which_one_is_needed() {
     with_history(&disk, 1, 10);
     let error = log_with(&disk, &ring(2)).load().unwrap_err();
     assert!(
-        matches!(&error, StorageError::UnknownKey { what, key } if *key == id(1) && what.contains("state/log.redb")),
+        matches!(&error, StorageError::UnknownKey { what, key } if *key == id(1) && what.contains("state/log")),
         "{error}"
     );
     assert!(error.to_string().contains(&id(1).to_string()), "{error}");
@@ -70,6 +70,23 @@ fn a_rotation_that_a_crash_cuts_short_is_finished_at_the_next_start() {
     drop(log);
     let error = log_with(&disk, &ring(1)).load().unwrap_err();
     assert!(matches!(error, StorageError::UnknownKey { key, .. } if key == id(2)), "{error}");
+}
+
+#[test]
+fn a_batch_under_a_key_that_is_not_at_hand_is_not_cut_off() {
+    let disk = SimDisk::new("state");
+    let mut log = log_on(&disk);
+    log.create(&identity()).unwrap();
+    log.append(&batch(Some((1, 1)), vec![entry(1, 1, 50)])).unwrap();
+    log.rotate(rotated(2, 1)).unwrap();
+    log.append(&batch(Some((1, 2)), vec![entry(2, 1, 50)])).unwrap();
+    drop(log);
+    // The old ring opens the beginning of the file, and its witness not at all.
+    let error = log_on(&disk).load().unwrap_err();
+    assert!(matches!(error, StorageError::UnknownKey { key, .. } if key == id(2)), "{error}");
+    let mut log = log_with(&disk, &rotated(2, 1));
+    assert_eq!(log.load().unwrap().unwrap().entries.len(), 2);
+    assert_eq!(log.keys_in_use(), [id(2)].into(), "a start seals everything with the current key");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 mod basics;
 mod crash;
 mod faults;
+mod frames;
+mod growth;
 mod keys;
 mod rot;
 
@@ -14,7 +16,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::storage::sim_disk::SimDisk;
-use crate::storage::{RedbLog, RedbLogConfig};
+use crate::storage::{FileLog, FileLogConfig};
 use crate::{
     Batch, DataKey, Entry, EntryKind, HardState, Identity, Keyring, LogStore, Member, RaftId,
     Recovered, Snapshot, SnapshotMeta, StorageError,
@@ -27,12 +29,14 @@ pub fn ring(byte: u8) -> Keyring {
     Keyring { current: DataKey::new([byte; 32]), older: Vec::new() }
 }
 
-pub fn log_on(disk: &SimDisk) -> RedbLog {
+pub fn log_on(disk: &SimDisk) -> FileLog {
     log_with(disk, &ring(1))
 }
 
-pub fn log_with(disk: &SimDisk, ring: &Keyring) -> RedbLog {
-    RedbLog::new(Arc::new(disk.clone()), ring, RedbLogConfig::default())
+pub fn log_with(disk: &SimDisk, ring: &Keyring) -> FileLog {
+    // So little that random histories meet it.
+    let config = FileLogConfig { garbage_bytes_max: 32 << 10, ..FileLogConfig::default() };
+    FileLog::new(Arc::new(disk.clone()), ring, config)
 }
 
 pub fn identity() -> Identity {
@@ -191,7 +195,7 @@ impl From<Recovered> for Model {
     }
 }
 
-pub fn run(log: &mut RedbLog, call: &Call) -> Result<(), StorageError> {
+pub fn run(log: &mut FileLog, call: &Call) -> Result<(), StorageError> {
     match call {
         Call::Append(batch) => log.append(batch),
         Call::Save(snapshot) => log.save_snapshot(snapshot),

@@ -1,6 +1,6 @@
-//! The [`LogStore`] that managers use: redb for the log, files for snapshots, one folder.
+//! The [`LogStore`] that managers use: one file for the log, files for snapshots, one folder.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::{
@@ -8,39 +8,39 @@ use crate::{
     StorageError,
 };
 
-use super::disk::{Disk, DiskFile};
-use super::layout::{
-    self, Found, LOG_ASIDE_NAME, LOG_NAME, REJOIN, WITNESS_NAME, io_error, snapshot_name,
-};
-use super::records::{SnapshotRecord, StateRecord};
+use super::contents::{Contents, check_batch};
+use super::disk::Disk;
+use super::journal::Journal;
+use super::layout::{self, Found, LOG_NAME, REJOIN, WITNESS_NAME, io_error, snapshot_name};
+use super::records::{FrameRecord, SnapshotRecord, StateRecord};
+use super::replay::{Replayed, replay};
 use super::seal::Sealer;
 use super::snapshot_file;
-use super::tables::{Change, Tables};
 use super::witness::Witness;
-
-/// Entries sealed with an older key that one compaction seals again: about a megabyte, so that it is not felt.
-const RESEAL_ENTRIES_MAX: usize = 1000;
 
 /// What may be chosen about a log.
 #[derive(Clone, Copy, Debug)]
-pub struct RedbLogConfig {
+pub struct FileLogConfig {
     /// Snapshots kept besides the newest, for as long as the log reaches back to them. An older one stands in for the
     /// newest should that have rotted.
     pub older_snapshots_max: usize,
+    /// What the log's file may hold besides the entries of the log, in bytes, before it is written anew. Compactions clear
+    /// it away; this bounds what gathers without any, as the votes of a member that cannot reach its group do.
+    pub garbage_bytes_max: u64,
 }
 
-impl Default for RedbLogConfig {
+impl Default for FileLogConfig {
     fn default() -> Self {
-        Self { older_snapshots_max: 1 }
+        Self { older_snapshots_max: 1, garbage_bytes_max: 32 << 20 }
     }
 }
 
 /// The log of one member in one folder. Blocks on the disk; belongs on a thread of its own.
 ///
 /// After an error that is final every further call is refused as [`StorageError::Misuse`].
-pub struct RedbLog {
+pub struct FileLog {
     disk: Arc<dyn Disk>,
-    config: RedbLogConfig,
+    config: FileLogConfig,
     sealer: Sealer,
     open: Option<Open>,
     /// The first final error, in words.
@@ -49,19 +49,14 @@ pub struct RedbLog {
 
 /// What there is once the folder was loaded or made.
 struct Open {
-    tables: Tables,
-    /// The log's file once more, to ask for its length.
-    file: Box<dyn DiskFile>,
+    journal: Journal,
     witness: Witness,
-    identity: Identity,
-    state: StateRecord,
-    /// For each entry of the log, in order, the key that sealed it.
-    entry_keys: VecDeque<KeyId>,
+    contents: Contents,
 }
 
-impl RedbLog {
+impl FileLog {
     /// A log in this folder. Nothing is read or written before [`LogStore::load`] or [`LogStore::create`].
-    pub fn new(disk: Arc<dyn Disk>, keys: &Keyring, config: RedbLogConfig) -> Self {
+    pub fn new(disk: Arc<dyn Disk>, keys: &Keyring, config: FileLogConfig) -> Self {
         Self { disk, config, sealer: Sealer::new(keys), open: None, failed: None }
     }
 
@@ -89,14 +84,44 @@ impl RedbLog {
             .ok_or_else(|| StorageError::Misuse("used before it was loaded or created".to_owned()))
     }
 
-    /// Makes the change and `state` durable, then notes the batch.
-    fn commit(&mut self, change: &Change<'_>, mut state: StateRecord) -> Result<(), StorageError> {
-        state.batch += 1;
-        let path = self.disk.describe(WITNESS_NAME);
+    /// Makes a batch durable, then notes it.
+    fn commit(&mut self, state: StateRecord, entries: &[Entry]) -> Result<(), StorageError> {
+        let record = FrameRecord::batch(state, entries);
         let open = self.open.as_mut().expect("every caller has looked that it is open");
-        open.tables.commit(&self.sealer, change, &state)?;
-        open.witness.write(&self.sealer, state.batch).map_err(io_error(format!("write {path}")))?;
-        open.state = state;
+        open.journal.append(&self.sealer, &record)?;
+        note(&*self.disk, &self.sealer, &open.witness, open.journal.number())?;
+        open.contents
+            .apply(record.state, entries.iter().cloned())
+            .expect("every caller has looked that the batch goes on from what is there");
+        let garbage_bytes = open.journal.used_bytes().saturating_sub(open.contents.bytes());
+        if garbage_bytes > self.config.garbage_bytes_max {
+            self.renew()?;
+        }
+        Ok(())
+    }
+
+    /// Puts a fresh file in the place of the log's.
+    fn renew(&mut self) -> Result<(), StorageError> {
+        match self.open.take() {
+            Some(Open { journal, witness, contents }) => {
+                self.replace(contents, journal.number() + 1, witness)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a file that holds just this in the place of the log's, and goes on with it. Its first batch is number
+    /// `first`.
+    fn replace(
+        &mut self,
+        contents: Contents,
+        first: u64,
+        witness: Witness,
+    ) -> Result<(), StorageError> {
+        let journal = Journal::write_aside(&*self.disk, &self.sealer, &contents, first)?;
+        layout::finish(&*self.disk)?;
+        note(&*self.disk, &self.sealer, &witness, journal.number())?;
+        self.open = Some(Open { journal, witness, contents });
         Ok(())
     }
 
@@ -115,43 +140,29 @@ impl RedbLog {
         Ok(())
     }
 
+    /// The file is written anew, because what is read at a start may be on the disk or in the system's cache alone: after
+    /// a sync that failed, the cache goes on showing the data, and takes it for written. Had the process before this one
+    /// stopped over such a failure, this one would believe what it reads, and lose it with the next power cut.
     fn load_folder(&mut self) -> Result<Option<Recovered>, StorageError> {
         if layout::inspect(&*self.disk)? == Found::Nothing {
             return Ok(None);
         }
-        layout::rewrite(&*self.disk)?;
         let path = self.disk.describe(LOG_NAME);
-        let file = || self.disk.open(LOG_NAME).map_err(io_error(format!("open {path}")));
-        let tables = Tables::open(file()?, path.clone())?;
-        let (identity, state, current) = tables.read_records(&self.sealer)?;
+        let file = self.disk.open(LOG_NAME).map_err(io_error(format!("open {path}")))?;
         let witness = self.witness()?;
-        if let Some(batch) = witness.read(&self.sealer)
-            && batch > state.batch
-        {
-            return Err(StorageError::Damaged {
-                what: path,
-                detail: format!(
-                    "batch {batch} was acknowledged, but the newest that is whole is {}; {REJOIN}",
-                    state.batch
-                ),
-            });
-        }
-        let (entries, entry_keys) =
-            tables.read_entries(&self.sealer, state.compacted + 1..=state.last)?;
-        let snapshot = self.newest_usable(&state)?;
+        let witnessed = witness.read(&self.sealer);
+        let Replayed { contents, number } = replay(&*file, &path, &self.sealer, witnessed)?;
+        drop(file);
         let recovered = Recovered {
-            identity: identity.clone(),
-            hard_state: state.hard_state(),
-            snapshot,
-            entries,
+            identity: contents.identity().clone(),
+            hard_state: contents.state().hard_state(),
+            snapshot: self.newest_usable(contents.state())?,
+            entries: contents.entries().iter().cloned().collect(),
         };
-        let listed: Vec<_> =
-            state.snapshots.iter().map(|s| snapshot_name(s.index, s.term)).collect();
+        let snapshots = contents.state().snapshots.iter();
+        let listed: Vec<_> = snapshots.map(|s| snapshot_name(s.index, s.term)).collect();
+        self.replace(contents, number + 1, witness)?;
         layout::tidy(&*self.disk, &listed)?;
-        self.open = Some(Open { tables, file: file()?, witness, identity, state, entry_keys });
-        if !current {
-            self.reseal_records()?;
-        }
         Ok(Some(recovered))
     }
 
@@ -205,30 +216,20 @@ impl RedbLog {
             )));
         }
         layout::tidy(&*self.disk, &[])?;
-        let path = self.disk.describe(LOG_NAME);
-        let failed = || io_error(format!("create {path}"));
-        let database = self.disk.create(LOG_ASIDE_NAME).map_err(failed())?;
-        let file = self.disk.open(LOG_ASIDE_NAME).map_err(failed())?;
-        let tables = Tables::open(database, path.clone())?;
         let witness = self.witness()?;
-        self.open = Some(Open {
-            tables,
-            file,
-            witness,
-            identity: identity.clone(),
-            state: StateRecord::default(),
-            entry_keys: VecDeque::new(),
-        });
-        let change = Change { identity: Some(identity), ..Change::default() };
-        self.commit(&change, StateRecord::default())?;
-        self.disk.sync_dir().map_err(failed())?;
+        let contents = Contents::new(identity.clone());
+        let journal = Journal::write_aside(&*self.disk, &self.sealer, &contents, 1)?;
+        let folder = self.disk.describe("");
+        self.disk.sync_dir().map_err(io_error(format!("sync {folder}")))?;
         layout::write_version(&*self.disk)?;
-        layout::finish(&*self.disk)
+        layout::finish(&*self.disk)?;
+        note(&*self.disk, &self.sealer, &witness, journal.number())?;
+        self.open = Some(Open { journal, witness, contents });
+        Ok(())
     }
 
     fn append_batch(&mut self, batch: &Batch) -> Result<(), StorageError> {
-        let open = self.opened()?;
-        let (mut state, old_last) = (open.state.clone(), open.state.last);
+        let mut state = self.opened()?.contents.state().clone();
         check_batch(&state, batch)?;
         let mut unlisted = Vec::new();
         if let Some(snapshot) = &batch.snapshot {
@@ -247,34 +248,14 @@ impl RedbLog {
         if let Some(last) = batch.entries.last() {
             state.last = last.index;
         }
-        let remove_from = match (&batch.snapshot, batch.entries.first()) {
-            (Some(_), _) => Some(0),
-            (None, Some(first)) if first.index <= old_last => Some(first.index),
-            _ => None,
-        };
-        let remove = remove_from.map(|first| first..=old_last);
-        self.commit(&Change { remove, put: &batch.entries, identity: None }, state)?;
-        self.note_keys(remove_from, &batch.entries);
+        self.commit(state, &batch.entries)?;
         self.remove_files(&unlisted)
-    }
-
-    /// Keeps the list of keys in step with the entries.
-    fn note_keys(&mut self, removed_from: Option<u64>, put: &[Entry]) {
-        let current = self.sealer.current();
-        let Some(open) = &mut self.open else { return };
-        if removed_from == Some(0) {
-            open.entry_keys.clear();
-        } else if let Some(first) = removed_from {
-            let kept = first.saturating_sub(open.state.compacted + 1);
-            open.entry_keys.truncate(kept as usize);
-        }
-        open.entry_keys.extend(put.iter().map(|_| current));
     }
 
     fn keep_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StorageError> {
         let kept_max = self.config.older_snapshots_max + 1;
         let current = self.sealer.current();
-        let mut state = self.opened()?.state.clone();
+        let mut state = self.opened()?.contents.state().clone();
         let index = snapshot.meta.index;
         if state.snapshots.last().is_some_and(|newest| newest.index >= index) {
             return Ok(());
@@ -292,90 +273,47 @@ impl RedbLog {
         let mut unlisted: Vec<_> = state.snapshots.drain(..surplus).collect();
         // An older snapshot is not worth keeping an older key for.
         unlisted.extend(state.snapshots.extract_if(.., |s| s.key != current.0));
-        self.commit(&Change::default(), state)?;
+        self.commit(state, &[])?;
         self.remove_files(&unlisted)
     }
 
     fn compact_log(&mut self, through: u64) -> Result<(), StorageError> {
+        let current = self.sealer.current();
         let open = self.opened()?;
-        let mut state = open.state.clone();
+        let mut state = open.contents.state().clone();
         let newest = state.snapshots.last().map_or(0, |newest| newest.index);
-        if through > newest {
+        if through > newest.min(state.last) {
             return Err(StorageError::Misuse(format!(
                 "asked to drop the log through {through} while the newest snapshot is at {newest}"
             )));
         }
-        let from = state.compacted;
-        let through = through.max(from);
-        let dropped = (through - from) as usize;
-        let stale = self.stale_entries(through)?;
-        if dropped == 0 && stale.is_empty() {
+        if through <= state.compacted && open.journal.keys().iter().all(|key| *key == current) {
             return Ok(());
         }
-        state.compacted = through;
-        let unlisted: Vec<_> = state.snapshots.extract_if(.., |s| s.index < through).collect();
-        let remove = (dropped > 0).then_some(from..=through);
-        self.commit(&Change { remove, put: &stale, identity: None }, state)?;
-        let current = self.sealer.current();
-        let open = self.opened()?;
-        open.entry_keys.drain(..dropped);
-        for entry in &stale {
-            open.entry_keys[(entry.index - through - 1) as usize] = current;
-        }
+        state.compacted = state.compacted.max(through);
+        let compacted = state.compacted;
+        let unlisted: Vec<_> = state.snapshots.extract_if(.., |s| s.index < compacted).collect();
+        open.contents
+            .apply(state, std::iter::empty())
+            .expect("the newest snapshot lies on the log, and nothing beyond it is dropped");
+        self.renew()?;
         self.remove_files(&unlisted)
     }
-
-    /// The first entries after `through` that are sealed with an older key: to be sealed again with the next change.
-    fn stale_entries(&self, through: u64) -> Result<Vec<Entry>, StorageError> {
-        let Some(open) = &self.open else { return Ok(Vec::new()) };
-        let current = self.sealer.current();
-        let first = through + 1;
-        let keys = open.entry_keys.iter().skip((through - open.state.compacted) as usize);
-        // Keys only change forward, so the stale entries are the first ones.
-        let count = keys.take(RESEAL_ENTRIES_MAX).take_while(|key| **key != current).count();
-        let range = first..=through + count as u64;
-        Ok(open.tables.read_entries(&self.sealer, range)?.0)
-    }
-
-    fn change_keys(&mut self, sealer: Sealer) -> Result<(), StorageError> {
-        self.sealer = sealer;
-        if self.open.is_some() { self.reseal_records() } else { Ok(()) }
-    }
-
-    /// Writes the records that every batch needs anyway with the current key.
-    fn reseal_records(&mut self) -> Result<(), StorageError> {
-        let open = self.opened()?;
-        let (identity, state) = (open.identity.clone(), open.state.clone());
-        self.commit(&Change { identity: Some(&identity), ..Change::default() }, state)
-    }
 }
 
-/// Refuses a batch that cannot stand on the log, above all one that would replace what is committed.
-fn check_batch(state: &StateRecord, batch: &Batch) -> Result<(), StorageError> {
-    let (lowest, highest) = match &batch.snapshot {
-        Some(snapshot) if snapshot.meta.index <= state.compacted => {
-            return Err(StorageError::Misuse(format!(
-                "asked to install a snapshot at {} over one at {}",
-                snapshot.meta.index, state.compacted
-            )));
-        }
-        Some(snapshot) => (snapshot.meta.index + 1, snapshot.meta.index + 1),
-        None => (state.commit.max(state.compacted) + 1, state.last + 1),
-    };
-    let Some(first) = batch.entries.first() else { return Ok(()) };
-    if first.index < lowest || first.index > highest {
-        return Err(StorageError::Misuse(format!(
-            "asked to write from entry {}, but only {lowest} to {highest} may come next",
-            first.index
-        )));
-    }
-    if batch.entries.iter().zip(first.index..).any(|(entry, index)| entry.index != index) {
-        return Err(StorageError::Misuse("asked to write entries with a gap".to_owned()));
-    }
-    Ok(())
+/// Notes a batch that is durable.
+fn note(
+    disk: &dyn Disk,
+    sealer: &Sealer,
+    witness: &Witness,
+    batch: u64,
+) -> Result<(), StorageError> {
+    witness
+        .write(sealer, batch)
+        .map_err(|error| io_error(format!("write {}", disk.describe(WITNESS_NAME)))(error))
 }
 
-impl LogStore for RedbLog {
+impl LogStore for FileLog {
     fn load(&mut self) -> Result<Option<Recovered>, StorageError> {
         self.call(Self::load_folder)
     }
@@ -394,7 +332,7 @@ impl LogStore for RedbLog {
 
     fn read_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
         let (disk, sealer) = (&*self.disk, &self.sealer);
-        let newest = self.open.as_ref().and_then(|open| open.state.snapshots.last());
+        let newest = self.open.as_ref().and_then(|open| open.contents.state().snapshots.last());
         newest.map(|record| snapshot_file::read(disk, sealer, record)).transpose()
     }
 
@@ -409,15 +347,19 @@ impl LogStore for RedbLog {
             let what = self.disk.describe("");
             return Err(StorageError::UnknownKey { what, key });
         }
-        self.call(|log| log.change_keys(sealer))
+        self.call(|log| {
+            log.sealer = sealer;
+            Ok(())
+        })
     }
 
     fn keys_in_use(&self) -> BTreeSet<KeyId> {
         let mut keys = BTreeSet::new();
         if let Some(open) = &self.open {
             keys.insert(self.sealer.current());
-            keys.extend(open.entry_keys.iter().copied());
-            keys.extend(open.state.snapshots.iter().map(|snapshot| KeyId(snapshot.key)));
+            keys.extend(open.journal.keys());
+            let snapshots = &open.contents.state().snapshots;
+            keys.extend(snapshots.iter().map(|snapshot| KeyId(snapshot.key)));
         }
         keys
     }
@@ -425,8 +367,13 @@ impl LogStore for RedbLog {
     fn sizes(&self) -> Sizes {
         let Some(open) = &self.open else { return Sizes::default() };
         Sizes {
-            log_bytes: open.file.len().unwrap_or(0),
-            snapshot_bytes: open.state.snapshots.last().map_or(0, |newest| newest.file_bytes),
+            log_bytes: open.journal.file_bytes(),
+            snapshot_bytes: open
+                .contents
+                .state()
+                .snapshots
+                .last()
+                .map_or(0, |newest| newest.file_bytes),
         }
     }
 }

@@ -63,6 +63,7 @@ impl Shared {
     /// A session has begun.
     pub fn registered(&self, session_id: &str) {
         tracing::info!(session_id, "registered with a manager");
+        self.executor.registered(session_id);
         self.state.send_modify(|state| {
             state.session_id = Some(session_id.to_owned());
             state.last_error = None;

@@ -1,10 +1,16 @@
 //! What runs a node's tasks: a trait, and an executor that runs nothing.
 
+use futures::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use skep_proto::{
     ids::TaskId,
     swarmkit::{
-        Assignment, AssignmentChange, EncryptionKey, Node, NodeDescription, Task, TaskState,
-        TaskStatus, assignment::Item, assignment_change::AssignmentAction,
+        Assignment, AssignmentChange, EncryptionKey, LogMessage, LogSelector,
+        LogSubscriptionOptions, Node, NodeDescription, Task, TaskState, TaskStatus,
+        assignment::Item, assignment_change::AssignmentAction,
+        update_task_status_request::TaskStatusUpdate,
     },
 };
 
@@ -37,6 +43,27 @@ pub trait Executor: Send + Sync + 'static {
     /// What to run. States of tasks go to `reporter`, now or later; the last one of each task is sent again after a
     /// new registration.
     fn assign(&self, assignments: Assignments, reporter: &Reporter);
+
+    /// A session has begun; all that was reported is sent again under it.
+    fn registered(&self, session_id: &str) {
+        let _ = session_id;
+    }
+
+    /// A manager has taken these reports.
+    fn acknowledged(&self, updates: &[TaskStatusUpdate]) {
+        let _ = updates;
+    }
+
+    /// The logs of this node's tasks that are selected. Without `follow` the stream ends with what is there; with it, it
+    /// goes on, with tasks that come later too, until it is dropped. Each message names this node in its context.
+    fn logs(
+        &self,
+        selector: &LogSelector,
+        options: &LogSubscriptionOptions,
+    ) -> BoxStream<'static, LogMessage> {
+        let _ = (selector, options);
+        stream::empty().boxed()
+    }
 }
 
 /// An executor that runs nothing: it refuses every task, and says so.

@@ -15,7 +15,7 @@ use skep_proto::{
 use tokio::time::{sleep, timeout};
 use tonic::{Status, Streaming, transport::Channel};
 
-use crate::{agent::Shared, connector::ConnectError, executor::Assignments, identity::Seen};
+use crate::{agent::Shared, connector::ConnectError, executor::Assignments, identity::Seen, logs};
 
 /// Limit of the registration, and of each call (SwarmKit's limit).
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,7 +77,8 @@ pub(crate) async fn serve(
     resume: String,
     description: NodeDescription,
 ) -> Result<Redescribe, SessionError> {
-    let client = DispatcherClient::new(channel).max_decoding_message_size(MESSAGE_MAX_BYTES);
+    let client =
+        DispatcherClient::new(channel.clone()).max_decoding_message_size(MESSAGE_MAX_BYTES);
     let mut session = Session { shared, client, id: String::new(), seen: Followed::default() };
     let (first, stream) = session.register(resume, description.clone()).await?;
     session.id.clone_from(&first.session_id);
@@ -90,6 +91,7 @@ pub(crate) async fn serve(
         failed = beat(client.clone(), &id) => failed,
         failed = follow_assignments(shared, client.clone(), &id) => failed,
         failed = send_reports(shared, client, &id) => failed,
+        never = logs::serve(&*shared.executor, channel) => match never {},
         () = description_changes(shared, &description) => {
             return Ok(Redescribe { session_id: id });
         }
@@ -241,8 +243,10 @@ async fn send_reports(
     shared.reporter.all_unheard();
     loop {
         let updates = shared.reporter.next().await;
-        let request = UpdateTaskStatusRequest { session_id: session_id.to_owned(), updates };
+        let request =
+            UpdateTaskStatusRequest { session_id: session_id.to_owned(), updates: updates.clone() };
         limited("UpdateTaskStatus", client.update_task_status(request)).await?;
+        shared.executor.acknowledged(&updates);
     }
 }
 

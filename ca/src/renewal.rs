@@ -78,12 +78,14 @@ impl Renewals {
 
 /// Keeps the node's certificate fresh, for as long as it is polled. Failures are logged and tried again. When the
 /// future is dropped, a certificate that is just being written may be on disk and not in use; a restart takes it up.
+/// Without a key file the identity lives in memory alone, and ends with the process.
 pub async fn run(
     security: SecurityConfig,
-    key_file: KeyFile,
+    key_file: impl Into<Option<KeyFile>>,
     managers: Arc<dyn Managers>,
     renewals: Renewals,
 ) {
+    let key_file = key_file.into();
     let mut wishes = renewals.0.subscribe();
     let mut backoff = Backoff::default();
     let mut served = 0;
@@ -112,7 +114,8 @@ pub async fn run(
                 continue;
             }
         }
-        match renew(&security, &key_file, &*managers, backoff.failures() > 0, wish.role).await {
+        let remote_only = backoff.failures() > 0;
+        match renew(&security, key_file.as_ref(), &*managers, remote_only, wish.role).await {
             Ok(()) => {
                 served = wish.demands;
                 backoff = Backoff::default();
@@ -129,21 +132,21 @@ pub async fn run(
     }
 }
 
-/// One renewal: a new key and certificate, written and then swapped in.
+/// One renewal: a new key and certificate, written (unless the identity lives in memory) and then swapped in.
 pub async fn renew(
     security: &SecurityConfig,
-    key_file: &KeyFile,
+    key_file: Option<&KeyFile>,
     managers: &dyn Managers,
     remote_only: bool,
     expected: Option<Role>,
 ) -> Result<(), RenewError> {
     let enrolled = enroll::renew(managers, security, remote_only).await?;
     let found = enrolled.credentials.identity().role;
-    let write = {
+    if let Some(key_file) = key_file {
         let (key_file, enrolled) = (key_file.clone(), enrolled.clone());
-        move || key_file.replace_credentials(enrolled.credentials, Some(enrolled.kek))
-    };
-    tokio::task::spawn_blocking(write).await.expect("writing a key file does not panic")?;
+        let write = move || key_file.replace_credentials(enrolled.credentials, Some(enrolled.kek));
+        tokio::task::spawn_blocking(write).await.expect("writing a key file does not panic")?;
+    }
     security.replace_credentials(enrolled.credentials)?;
     match expected {
         Some(expected) if expected != found => Err(RenewError::Role { expected, found }),

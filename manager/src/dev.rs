@@ -1,4 +1,5 @@
-//! `skepd dev`: a whole cluster on loopback in one process, in a temporary folder that goes with it.
+//! `skepd dev`: a whole cluster on loopback in one process, in a temporary folder that goes with it. Its managers are
+//! daemons as any; its workers join and talk as real ones do, and simulate the tasks that they are given.
 
 use std::{
     fs, io,
@@ -7,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use skep_agent::fleet::{Fleet, FleetOptions};
 use skep_ca::Clock;
 use skep_proto::{skep::GetKeysResponse, swarmkit::node_spec};
 use tokio::task::JoinSet;
@@ -54,14 +56,19 @@ struct Member {
 pub async fn run(options: &DevOptions, shutdown: CancellationToken) -> anyhow::Result<()> {
     let folder = Folder::create()?;
     let mut tasks = JoinSet::new();
+    // Held to the end: the workers live as long as it does.
+    let mut workers = None;
     let result = tokio::select! {
-        result = form(options, &folder.0, &mut tasks, &shutdown) => result,
+        result = form(options, &folder.0, &mut tasks, &shutdown) => {
+            result.map(|fleet| workers = Some(fleet))
+        }
         () = shutdown.cancelled() => Ok(()),
     };
     if result.is_ok() {
         shutdown.cancelled().await;
         println!("stopping");
     }
+    drop(workers);
     shutdown.cancel();
     while tasks.join_next().await.is_some() {}
     result
@@ -72,7 +79,7 @@ async fn form(
     folder: &Path,
     tasks: &mut JoinSet<()>,
     shutdown: &CancellationToken,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Fleet> {
     let first = member(folder, "manager-1", tasks, shutdown).await?;
     let init = InitOptions { cluster: FoundOptions::default(), ..Default::default() };
     let node = first.daemon.init(init).await?;
@@ -84,12 +91,12 @@ async fn form(
         members
             .push(joined(folder, &name, &addr, &keys.manager_join_token, tasks, shutdown).await?);
     }
-    for number in 1..=options.workers {
-        let name = format!("worker-{number}");
-        members.push(joined(folder, &name, &addr, &keys.worker_join_token, tasks, shutdown).await?);
-    }
-    print_next_steps(&members, &addr, &keys);
-    Ok(())
+    let managers = vec![addr.clone()];
+    let fleet = FleetOptions::new(managers, keys.worker_join_token.parse()?);
+    let fleet = Fleet::join(fleet, usize::from(options.workers)).await?;
+    fleet.wait_until_registered(START_TIME_MAX).await?;
+    print_next_steps(&members, fleet.workers().len(), &addr, &keys);
+    Ok(fleet)
 }
 
 async fn joined(
@@ -126,7 +133,8 @@ async fn member(
         control: dir.join("control.sock"),
         metrics: None,
         hostname: name.to_owned(),
-        availability: node_spec::Availability::Active,
+        // A daemon runs no tasks itself; they are the workers'.
+        availability: node_spec::Availability::Drain,
         unlock_key_file: None,
         force_new_cluster: false,
     };
@@ -142,16 +150,17 @@ async fn member(
     Ok(Member { daemon, control })
 }
 
-fn print_next_steps(members: &[Member], addr: &str, keys: &GetKeysResponse) {
+fn print_next_steps(members: &[Member], workers: usize, addr: &str, keys: &GetKeysResponse) {
     let socket = members[0].control.display();
     println!(
-        "A swarm of {count} nodes is up on loopback. In another terminal:\n\n    \
+        "A swarm of {count} nodes is up on loopback, {workers} of them simulated workers. In another \
+         terminal:\n\n    \
          export SKEP_SOCKET={socket}\n    \
          cargo run --release --bin skep -- node ls\n\n\
          A Docker Engine joins it as a worker with:\n\n    \
          docker swarm join --token {token} {addr}\n\n\
          Control sockets:",
-        count = members.len(),
+        count = members.len() + workers,
         token = keys.worker_join_token,
     );
     for member in members {

@@ -93,8 +93,8 @@ pub struct DevOptions {
     /// Managers to start.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub managers: u8,
-    /// Workers to start.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=100))]
+    /// Workers to start; they simulate their tasks.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=10_000))]
     pub workers: u16,
     /// How log lines are written to standard error.
     #[arg(long, env = "SKEP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]

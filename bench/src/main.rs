@@ -2,6 +2,7 @@
 //!
 //! `writes` measures creates: how many a second, how long each takes, what each costs. `failover` measures how long
 //! a cluster of ours takes no writes when its leader dies or is stopped, and checks that no acknowledged write is lost.
+//! `scale` measures services: how soon their tasks run on simulated workers, and what a task costs the managers.
 //! The clusters that are started here are gone when it ends, however it ends.
 
 #![forbid(unsafe_code)]
@@ -10,6 +11,7 @@ mod clusters;
 mod failover;
 mod manager;
 mod process;
+mod scale;
 mod statistics;
 mod target;
 mod writes;
@@ -32,6 +34,11 @@ enum Command {
     Writes(writes::Writes),
     /// How long writes pause when the leader is killed or stopped, and whether any is lost
     Failover(failover::Failover),
+    /// How soon the tasks of services run on simulated workers, and what each costs the managers
+    Scale(scale::Scale),
+    /// The simulated workers of `scale`, in a process of their own
+    #[command(hide = true)]
+    Workers(scale::Workers),
 }
 
 #[tokio::main]
@@ -41,6 +48,8 @@ async fn main() -> ExitCode {
         match arguments.command {
             Command::Writes(writes) => writes.run().await,
             Command::Failover(failover) => failover.run().await,
+            Command::Scale(scale) => scale.run().await,
+            Command::Workers(workers) => workers.run().await,
         }
     };
     // On an interrupt the work is dropped where it stands, and with it the clusters that it started.

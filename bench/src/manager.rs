@@ -51,6 +51,11 @@ impl Manager {
         Ok(Manager { channels: (0..connections).map(|_| open(socket)).collect() })
     }
 
+    /// The control interface.
+    pub fn control(&self) -> ControlClient<Channel> {
+        ControlClient::new(self.channels[0].clone()).max_decoding_message_size(usize::MAX)
+    }
+
     /// A client for the writer of this number.
     pub fn client(&self, writer: usize) -> Client {
         let channel = self.channels[writer % self.channels.len()].clone();

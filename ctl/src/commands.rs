@@ -8,7 +8,7 @@ use skep_proto::skep::GetStatusRequest;
 
 use crate::{
     config, connect::Connection, errors::Failure, events, network, node, output::Output, raft,
-    secret, service, status, swarm,
+    secret, service, status, swarm, task,
 };
 
 /// Operate a swarm through the control socket of one of its managers.
@@ -49,13 +49,16 @@ enum Command {
     /// The swarm's machines
     #[command(subcommand)]
     Node(node::Command),
-    /// Services: stored for now; a later release schedules their work
+    /// What the swarm keeps running
     #[command(subcommand)]
     Service(service::Command),
-    /// Secrets: stored for now; a later release hands them to services
+    /// What services are made of: one container each
+    #[command(subcommand)]
+    Task(task::Command),
+    /// Data that only the containers that need it get
     #[command(subcommand)]
     Secret(secret::Command),
-    /// Configs: stored for now; a later release hands them to services
+    /// Files that containers get and that are no secret
     #[command(subcommand)]
     Config(config::Command),
     /// Networks: stored for now; a later release connects services with them
@@ -121,6 +124,7 @@ async fn execute(command: Command, session: Session) -> Result<(), Failure> {
         Command::Swarm(command) => swarm::run(command, session).await,
         Command::Node(command) => node::run(command, session).await,
         Command::Service(command) => service::run(command, session).await,
+        Command::Task(command) => task::run(command, session).await,
         Command::Secret(command) => secret::run(command, session).await,
         Command::Config(command) => config::run(command, session).await,
         Command::Network(command) => network::run(command, session).await,

@@ -30,7 +30,7 @@ pub enum Command {
     Rm(stored::Remove),
 }
 
-/// Store a config. It is stored for now; a later release hands it to services.
+/// Store a config. Services name it with --config.
 #[derive(Debug, clap::Args)]
 pub struct Create {
     /// Add a label

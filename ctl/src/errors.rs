@@ -54,6 +54,9 @@ pub enum Failure {
     /// The request was taken, but its effect was not seen in time.
     #[error("{waiting_for}: not yet after {}; {hint}", humantime::format_duration(*limit))]
     NotConverged { waiting_for: String, limit: Duration, hint: String },
+    /// A service will not be as asked, or was not waited for until it is.
+    #[error("service {name}: {}; 'skep service ps {name}' shows its tasks", one_line(what))]
+    Unfinished { name: String, what: String },
     /// The daemon ended a stream that should go on.
     #[error("the daemon ended the stream of events; run the command again to go on from now")]
     StreamEnded,
@@ -81,10 +84,10 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Usage(_) => EXIT_USAGE,
-            Failure::NotConverged { .. } => EXIT_NOT_CONVERGED,
+            Failure::NotConverged { .. } | Failure::Unfinished { .. } => EXIT_NOT_CONVERGED,
             Failure::Several(all) => {
-                let usage = all.iter().all(|f| f.exit_code() == EXIT_USAGE);
-                if usage { EXIT_USAGE } else { EXIT_ERROR }
+                let first = all.first().map_or(EXIT_ERROR, Failure::exit_code);
+                if all.iter().all(|f| f.exit_code() == first) { first } else { EXIT_ERROR }
             }
             _ => EXIT_ERROR,
         }

@@ -29,6 +29,7 @@ mod shapes;
 mod status;
 mod stored;
 mod swarm;
+mod task;
 
 use std::process::ExitCode;
 

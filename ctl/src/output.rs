@@ -184,6 +184,14 @@ impl Output {
     }
 }
 
+/// As many characters of an id as tell it from others for a person.
+const SHORT_ID_LEN: usize = 12;
+
+/// The beginning of an id, as tables show it.
+pub fn short_id(id: &str) -> &str {
+    id.get(..SHORT_ID_LEN).unwrap_or(id)
+}
+
 /// A cell's text without what could drive the terminal or break the row; spaces stay.
 fn visible(cell: &str) -> String {
     if cell.chars().any(char::is_control) { one_line(cell) } else { cell.to_owned() }

@@ -30,7 +30,7 @@ pub enum Command {
     Rm(stored::Remove),
 }
 
-/// Store a secret. It is stored and guarded; a later release hands it to services.
+/// Store a secret. Services name it with --secret.
 #[derive(Debug, clap::Args)]
 pub struct Create {
     /// The plugin that holds the data instead of the swarm

@@ -202,8 +202,8 @@ fn named(command: &mut Vec<String>, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn the_operators_page_names_every_command_and_option() {
-    let page = document("docs/operations.md");
+fn the_operators_pages_name_every_command_and_option() {
+    let page = document("docs/operations.md") + &document("docs/services.md");
     let mut found = BTreeSet::new();
     named(&mut Vec::new(), &mut found);
     assert!(found.contains("join-token") && found.contains("--force-new-cluster"), "{found:?}");
@@ -216,7 +216,67 @@ fn the_operators_page_names_every_command_and_option() {
         })
         .filter(|name| *name != "--version")
         .collect();
-    assert!(missing.is_empty(), "docs/operations.md does not name {missing:?}");
+    assert!(missing.is_empty(), "docs/operations.md and docs/services.md do not name {missing:?}");
+}
+
+/// The options in the first column of the table under a heading, with what the second column says of them.
+fn option_table(page: &str, heading: &str) -> Vec<(String, String)> {
+    let (_, section) = page.split_once(&format!("\n### {heading}\n")).expect(heading);
+    let section = section.split("\n#").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with("| `--"));
+    rows.flat_map(|row| {
+        let mut cells = row.trim_matches('|').split(" | ");
+        let options: Vec<String> =
+            words(cells.next().unwrap_or_default(), "--").map(Into::into).collect();
+        let said = cells.next().unwrap_or_default().trim().to_owned();
+        options.into_iter().map(move |option| (option, said.clone()))
+    })
+    .collect()
+}
+
+/// The options that a help text explains; those that it only mentions stand elsewhere in a line.
+fn explained(help: &str) -> BTreeSet<String> {
+    let is_explained = |line: &&str| {
+        let line = line.trim_start();
+        line.starts_with("--") || (line.starts_with('-') && line.get(2..6) == Some(", --"))
+    };
+    help.lines()
+        .filter(is_explained)
+        .filter_map(|line| words(line, "--").next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_comparison_with_docker_is_true() {
+    let page = document("docs/services.md");
+    let own: Vec<String> =
+        option_table(&page, "Only in Skep").into_iter().map(|(o, _)| o).collect();
+    let global = ["--socket", "--timeout", "--help"].map(str::to_owned);
+    for command in ["create", "update"] {
+        let table = option_table(&page, &format!("service {command}"));
+        let ours = explained(&help(&["service".into(), command.into()]));
+        assert!(table.len() > 60 && ours.len() > 60, "{command}: {table:?} {ours:?}");
+        for (option, said) in &table {
+            let expected = match said.as_str() {
+                "same" | "limited" => true,
+                "no" => false,
+                other => panic!("{command} {option} is said to be '{other}'"),
+            };
+            assert_eq!(ours.contains(option), expected, "{command} {option}: {said}");
+        }
+        let told = |option: &String| table.iter().any(|(o, _)| o == option);
+        let untold: Vec<_> =
+            ours.iter().filter(|o| !told(o) && !own.contains(o) && !global.contains(o)).collect();
+        assert!(untold.is_empty(), "docs/services.md does not tell of {command} {untold:?}");
+
+        // Where Docker is installed, its own list is held against the table too.
+        let docker = Command::new("docker").args(["service", command, "--help"]).output();
+        let Ok(docker) = docker else { continue };
+        let missing: Vec<_> =
+            explained(&text(&docker)).into_iter().filter(|option| !told(option)).collect();
+        assert!(missing.is_empty(), "docs/services.md lacks Docker's {command} {missing:?}");
+    }
 }
 
 #[test]

@@ -5,9 +5,31 @@ use skep_proto::swarmkit::{
     port_config::{Protocol, PublishMode},
 };
 
+use super::words::csv_fields;
+
 /// A published port from its short or long text.
 pub fn parse(text: &str) -> Result<PortConfig, String> {
     if text.contains('=') { long(text) } else { short(text) }
+}
+
+/// Which published ports are meant: those of one port of the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortKey {
+    target_port: u32,
+    protocol: Protocol,
+}
+
+impl PortKey {
+    /// Whether `port` is meant, however it is published.
+    pub fn names(&self, port: &PortConfig) -> bool {
+        (port.target_port, port.protocol()) == (self.target_port, self.protocol)
+    }
+}
+
+/// The container's port in a text such as `80`, `53/udp`, or any text that publishes it.
+pub fn key(text: &str) -> Result<PortKey, String> {
+    let port = parse(text)?;
+    Ok(PortKey { target_port: port.target_port, protocol: port.protocol() })
 }
 
 /// A port as a listing shows it.
@@ -37,14 +59,19 @@ fn short(text: &str) -> Result<PortConfig, String> {
 
 fn long(text: &str) -> Result<PortConfig, String> {
     let mut port = PortConfig::default();
-    for field in text.split(',') {
+    for field in csv_fields(text)? {
         match field.split_once('=') {
+            Some(("name", value)) => port.name = value.into(),
             Some(("target", value)) => port.target_port = number(value)?,
             Some(("published", value)) => port.published_port = number(value)?,
             Some(("protocol", value)) => port.set_protocol(protocol(value)?),
             Some(("mode", "host")) => port.set_publish_mode(PublishMode::Host),
             Some(("mode", "ingress")) => port.set_publish_mode(PublishMode::Ingress),
-            _ => return Err(format!("'{field}' is none of target, published, protocol, mode")),
+            _ => {
+                return Err(format!(
+                    "'{field}' is none of target, published, protocol, mode, name"
+                ));
+            }
         }
     }
     if port.target_port == 0 {
@@ -83,6 +110,14 @@ mod tests {
             assert_eq!(parse(text).as_ref().map(shown).as_deref(), Ok(expected), "{text}");
         }
         assert_eq!(parse("mode=host,target=1").unwrap().publish_mode(), PublishMode::Host);
+    }
+
+    #[test]
+    fn a_port_is_removed_by_the_containers_number() {
+        let udp = parse("published=5353,target=53,protocol=udp,mode=host").unwrap();
+        assert!(key("53/udp").unwrap().names(&udp));
+        assert!(key("5353:53/udp").unwrap().names(&udp));
+        assert!(!key("53").unwrap().names(&udp) && !key("5353/udp").unwrap().names(&udp));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod network;
 pub mod node;
 pub mod payload;
 pub mod service;
+pub mod task;
 pub mod time;
 pub mod words;
 
@@ -68,4 +69,19 @@ fn value(shape: &impl Serialize) -> Value {
 /// Nanoseconds, as Go's durations are written in JSON.
 fn nanoseconds(duration: &Option<skep_proto::prost_types::Duration>) -> Option<i64> {
     duration.map(|d| d.seconds.saturating_mul(1_000_000_000).saturating_add(d.nanos.into()))
+}
+
+/// An object without its empty fields, as Docker leaves them out.
+fn pruned(mut object: Value) -> Value {
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    };
+    if let Value::Object(fields) = &mut object {
+        fields.retain(|_, value| !empty(value));
+    }
+    object
 }

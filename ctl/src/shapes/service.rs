@@ -6,9 +6,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use skep_proto::swarmkit::{
     self, ContainerSpec, PortConfig, ServiceSpec, TaskSpec, config_reference,
+    container_spec::Isolation,
     endpoint_spec::ResolutionMode,
     mount,
+    placement_preference::Preference,
     port_config::{Protocol, PublishMode},
+    privileges::credential_spec::Source,
     restart_policy::RestartCondition,
     secret_reference,
     service_spec::Mode,
@@ -16,7 +19,7 @@ use skep_proto::swarmkit::{
     update_config::{FailureAction, UpdateOrder},
 };
 
-use super::{Meta, nanoseconds, value};
+use super::{Driver, Meta, nanoseconds, pruned, task::generic, value, words};
 
 #[derive(Serialize)]
 struct Service<'s> {
@@ -30,6 +33,10 @@ struct Service<'s> {
     previous_spec: Option<Spec>,
     #[serde(rename = "Endpoint")]
     endpoint: Value,
+    #[serde(rename = "UpdateStatus", skip_serializing_if = "Option::is_none")]
+    update_status: Option<Value>,
+    #[serde(rename = "JobStatus", skip_serializing_if = "Option::is_none")]
+    job_status: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -60,7 +67,28 @@ pub fn inspected(service: &swarmkit::Service) -> Value {
             "Ports": endpoint.ports.iter().map(port).collect::<Vec<_>>(),
             "VirtualIPs": endpoint.virtual_ips.iter().map(vip).collect::<Vec<_>>(),
         }),
+        update_status: service.update_status.as_ref().map(update_status),
+        job_status: service.job_status.as_ref().map(|job| {
+            pruned(json!({
+                "JobIteration": { "Index": job.job_iteration.unwrap_or_default().index },
+                "LastExecution": job.last_execution.as_ref().map(ToString::to_string),
+            }))
+        }),
     })
+}
+
+/// A spec in the shape that an inspected service has it in.
+pub fn spec_value(spec: ServiceSpec) -> Value {
+    value(&self::spec(spec))
+}
+
+fn update_status(status: &swarmkit::UpdateStatus) -> Value {
+    pruned(json!({
+        "State": words::update_state(status.state()),
+        "StartedAt": status.started_at.as_ref().map(ToString::to_string),
+        "CompletedAt": status.completed_at.as_ref().map(ToString::to_string),
+        "Message": status.message,
+    }))
 }
 
 /// The word of a service's mode.
@@ -95,11 +123,18 @@ fn spec(spec: ServiceSpec) -> Spec {
     }
 }
 
-fn task(task: TaskSpec) -> Value {
+/// What each task of a service is to be.
+pub fn task(task: TaskSpec) -> Value {
     let networks: Vec<Value> = task
         .networks
         .iter()
-        .map(|n| pruned(json!({ "Target": n.target, "Aliases": n.aliases })))
+        .map(|n| {
+            pruned(json!({
+                "Target": n.target,
+                "Aliases": n.aliases,
+                "DriverOpts": n.driver_attachment_opts,
+            }))
+        })
         .collect();
     let placement = task.placement.unwrap_or_default();
     let container = match &task.runtime {
@@ -124,9 +159,11 @@ fn task(task: TaskSpec) -> Value {
         }))),
         "Placement": pruned(json!({
             "Constraints": placement.constraints,
+            "Preferences": placement.preferences.iter().map(preference).collect::<Vec<_>>(),
             "MaxReplicas": (placement.max_replicas > 0).then_some(placement.max_replicas),
         })),
         "Networks": networks,
+        "LogDriver": task.log_driver.as_ref().map(Driver::from),
         "ForceUpdate": task.force_update,
         "Runtime": "container",
     }))
@@ -157,11 +194,35 @@ fn container(spec: &ContainerSpec) -> Value {
         "Env": spec.env,
         "Dir": spec.dir,
         "User": spec.user,
+        "Groups": spec.groups,
+        "Privileges": spec.privileges.as_ref().map(privileges),
         "Init": spec.init,
         "TTY": spec.tty.then_some(true),
         "ReadOnly": spec.read_only.then_some(true),
         "StopSignal": spec.stop_signal,
         "StopGracePeriod": nanoseconds(&spec.stop_grace_period),
+        "Healthcheck": spec.healthcheck.as_ref().map(health),
+        "Hosts": spec.hosts,
+        "DNSConfig": spec.dns_config.as_ref().map(|dns| pruned(json!({
+            "Nameservers": dns.nameservers,
+            "Search": dns.search,
+            "Options": dns.options,
+        }))),
+        "Isolation": match spec.isolation() {
+            Isolation::Default => "default",
+            Isolation::Process => "process",
+            Isolation::Hyperv => "hyperv",
+        },
+        "PidsLimit": given(spec.pids_limit),
+        "OomScoreAdj": given(spec.oom_score_adj),
+        "Sysctls": spec.sysctls,
+        "CapabilityAdd": spec.capability_add,
+        "CapabilityDrop": spec.capability_drop,
+        "Ulimits": spec.ulimits.iter().map(|ulimit| json!({
+            "Name": ulimit.name,
+            "Soft": ulimit.soft,
+            "Hard": ulimit.hard,
+        })).collect::<Vec<_>>(),
         "Mounts": spec.mounts.iter().map(mounted).collect::<Vec<_>>(),
         "Secrets": spec.secrets.iter().map(secret).collect::<Vec<_>>(),
         "Configs": spec.configs.iter().map(config).collect::<Vec<_>>(),
@@ -180,14 +241,67 @@ fn mounted(mount: &swarmkit::Mount) -> Value {
         "Source": mount.source,
         "Target": mount.target,
         "ReadOnly": mount.readonly.then_some(true),
+        "BindOptions": mount.bind_options.as_ref().map(|bind| pruned(json!({
+            "Propagation": bind.propagation().as_str_name().to_ascii_lowercase(),
+            "NonRecursive": bind.nonrecursive.then_some(true),
+            "ReadOnlyNonRecursive": bind.readonlynonrecursive.then_some(true),
+            "ReadOnlyForceRecursive": bind.readonlyforcerecursive.then_some(true),
+        }))),
+        "VolumeOptions": mount.volume_options.as_ref().map(|volume| pruned(json!({
+            "NoCopy": volume.nocopy.then_some(true),
+            "Labels": volume.labels,
+            "Subpath": volume.subpath,
+            "DriverConfig": volume.driver_config.as_ref().map(Driver::from),
+        }))),
+        "TmpfsOptions": mount.tmpfs_options.as_ref().map(|tmpfs| pruned(json!({
+            "SizeBytes": given(tmpfs.size_bytes),
+            "Mode": given(tmpfs.mode.into()),
+        }))),
     }))
 }
 
+fn health(health: &swarmkit::HealthConfig) -> Value {
+    pruned(json!({
+        "Test": health.test,
+        "Interval": nanoseconds(&health.interval),
+        "Timeout": nanoseconds(&health.timeout),
+        "StartPeriod": nanoseconds(&health.start_period),
+        "StartInterval": nanoseconds(&health.start_interval),
+        "Retries": given(health.retries.into()),
+    }))
+}
+
+fn privileges(privileges: &swarmkit::Privileges) -> Value {
+    let source = privileges.credential_spec.as_ref().and_then(|spec| spec.source.as_ref());
+    pruned(json!({
+        "CredentialSpec": source.map(|source| match source {
+            Source::File(name) => json!({ "File": name }),
+            Source::Registry(name) => json!({ "Registry": name }),
+            Source::Config(id) => json!({ "Config": id }),
+        }),
+        "NoNewPrivileges": privileges.no_new_privileges.then_some(true),
+    }))
+}
+
+fn preference(preference: &swarmkit::PlacementPreference) -> Value {
+    match &preference.preference {
+        Some(Preference::Spread(spread)) => {
+            json!({ "Spread": { "SpreadDescriptor": spread.spread_descriptor } })
+        }
+        None => json!({}),
+    }
+}
+
+/// Nothing for zero, which stands for what was not given.
+fn given(amount: i64) -> Option<i64> {
+    (amount != 0).then_some(amount)
+}
+
 fn amount(resources: &swarmkit::Resources) -> Value {
-    let given = |amount: i64| (amount != 0).then_some(amount);
     pruned(json!({
         "NanoCPUs": given(resources.nano_cpus),
         "MemoryBytes": given(resources.memory_bytes),
+        "GenericResources": resources.generic.iter().map(generic).collect::<Vec<_>>(),
     }))
 }
 
@@ -220,7 +334,8 @@ fn endpoint_spec(spec: Option<&swarmkit::EndpointSpec>) -> Value {
     }))
 }
 
-fn port(port: &PortConfig) -> Value {
+/// A published port.
+pub fn port(port: &PortConfig) -> Value {
     pruned(json!({
         "Name": port.name,
         "Protocol": match port.protocol() {
@@ -235,19 +350,4 @@ fn port(port: &PortConfig) -> Value {
             PublishMode::Host => "host",
         },
     }))
-}
-
-/// An object without its empty fields, as Docker leaves them out.
-fn pruned(mut object: Value) -> Value {
-    let empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
-    };
-    if let Value::Object(fields) = &mut object {
-        fields.retain(|_, value| !empty(value));
-    }
-    object
 }

@@ -2,6 +2,7 @@
 
 use skep_proto::swarmkit::{
     Node, NodeRole, TaskState, node_spec::Availability, node_status, raft_member_status,
+    update_status::UpdateState,
 };
 
 /// The first letter as a capital.
@@ -50,4 +51,17 @@ pub fn reachability(node: &Node) -> &'static str {
 /// The word of a task's state.
 pub fn task_state(state: TaskState) -> String {
     state.as_str_name().to_ascii_lowercase()
+}
+
+/// The word for how far an update is, as Docker spells it.
+pub fn update_state(state: UpdateState) -> &'static str {
+    match state {
+        UpdateState::Unknown => "",
+        UpdateState::Updating => "updating",
+        UpdateState::Paused => "paused",
+        UpdateState::Completed => "completed",
+        UpdateState::RollbackStarted => "rollback_started",
+        UpdateState::RollbackPaused => "rollback_paused",
+        UpdateState::RollbackCompleted => "rollback_completed",
+    }
 }

@@ -4,7 +4,9 @@ mod node;
 mod objects;
 mod raft;
 mod reach;
+mod service;
 mod swarm;
+mod task;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -200,7 +200,7 @@ fn ps_lists_the_tasks_of_a_node() {
     assert_eq!(
         daemon.skep(&["node", "ps", "w3"]),
         "\
-ID   NAME    IMAGE   NODE   DESIRED STATE   CURRENT STATE   ERROR
+ID   NAME    IMAGE   NODE   DESIRED STATE   CURRENT STATE   ERROR   PORTS
 t1   web.1   nginx   w3     Running         Running
 t2   web.2   nginx   w3     Running         Running
 "

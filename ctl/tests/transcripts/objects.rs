@@ -1,6 +1,4 @@
-//! Transcripts of `skep secret`, `config`, `network` and `service`.
-
-use skep_proto::swarmkit::{port_config::PublishMode, service_spec::Mode, task_spec::Runtime};
+//! Transcripts of `skep secret`, `config` and `network`.
 
 use crate::support::{FakeDaemon, World};
 
@@ -85,72 +83,5 @@ fn a_network_is_an_overlay_unless_told_otherwise() {
     );
     assert!(
         daemon.skep(&["network", "create", "--gateway", "10.9.0.1", "x"]).ends_with("exit 2\n")
-    );
-}
-
-#[test]
-fn a_service_is_stored_with_what_it_refers_to() {
-    let daemon = FakeDaemon::start(World::active());
-    daemon.skep_with_input(&["secret", "create", "key", "-"], "x");
-    daemon.skep(&["network", "create", "back"]);
-    let create = [
-        "service",
-        "create",
-        "--name",
-        "web",
-        "--replicas",
-        "3",
-        "--publish",
-        "8080:80",
-        "--secret",
-        "source=key,target=k,mode=0400",
-        "--network",
-        "back",
-        "--env",
-        "A=1",
-        "--limit-memory",
-        "512m",
-        "--constraint",
-        "node.role==worker",
-        "nginx",
-        "-g",
-        "daemon off;",
-    ];
-    assert_eq!(
-        daemon.skep(&create),
-        "service3\n! web is stored; a later release schedules its tasks.\n"
-    );
-    let spec = daemon.world().services[0].spec.clone().unwrap();
-    assert!(matches!(spec.mode, Some(Mode::Replicated(r)) if r.replicas == 3));
-    let task = spec.task.unwrap();
-    assert_eq!(task.networks[0].target, "network2");
-    assert_eq!(task.resources.unwrap().limits.unwrap().memory_bytes, 512 << 20);
-    let Some(Runtime::Container(container)) = task.runtime else { panic!("no container") };
-    assert_eq!(container.args, ["-g", "daemon off;"]);
-    assert_eq!(container.secrets[0].secret_id, "secret1");
-    assert_eq!(spec.endpoint.unwrap().ports[0].publish_mode(), PublishMode::Ingress);
-
-    assert_eq!(
-        daemon.skep(&["service", "ls"]),
-        "\
-ID         NAME   MODE         REPLICAS   IMAGE   PORTS
-service3   web    replicated   0/3        nginx   *:8080->80/tcp
-"
-    );
-    let fields = "{{.Spec.Mode.Replicated.Replicas}} {{.Spec.TaskTemplate.ContainerSpec.Image}}";
-    assert_eq!(daemon.skep(&["service", "inspect", "web", "-f", fields]), "3 nginx\n");
-    assert_eq!(daemon.skep(&["service", "rm", "web"]), "web\n");
-}
-
-#[test]
-fn a_service_that_refers_to_nothing_is_refused() {
-    let daemon = FakeDaemon::start(World::active());
-    assert_eq!(
-        daemon.skep(&["service", "create", "--secret", "none", "nginx"]),
-        "! Error: no such secret: none ('skep secret ls' shows what there is)\nexit 1\n"
-    );
-    assert_eq!(
-        daemon.skep(&["service", "create", "--mode", "global", "--replicas", "2", "nginx"]),
-        "! Error: --replicas is for replicated modes only\nexit 2\n"
     );
 }

@@ -161,6 +161,7 @@ impl FileLog {
         };
         let snapshots = contents.state().snapshots.iter();
         let listed: Vec<_> = snapshots.map(|s| snapshot_name(s.index, s.term)).collect();
+        layout::clear_aside(&*self.disk)?;
         self.replace(contents, number + 1, witness)?;
         layout::tidy(&*self.disk, &listed)?;
         Ok(Some(recovered))

@@ -116,16 +116,27 @@ pub fn finish(disk: &dyn Disk) -> Result<(), StorageError> {
         .map_err(io_error(format!("rename {}", disk.describe(LOG_ASIDE_NAME))))
 }
 
+/// Removes what is unfinished, durably. To be done before anything is written aside under the same name: a crash may keep
+/// the renaming of the new file and lose its creation, and then the unfinished one would get the finished one's name.
+pub fn clear_aside(disk: &dyn Disk) -> Result<(), StorageError> {
+    remove_if(disk, |name| name.ends_with(ASIDE_SUFFIX))
+}
+
 /// Removes what is unfinished, and the snapshots that the log does not list.
 pub fn tidy(disk: &dyn Disk, listed: &[String]) -> Result<(), StorageError> {
+    remove_if(disk, |name| {
+        name.ends_with(ASIDE_SUFFIX)
+            || (is_snapshot(name) && !listed.iter().any(|listed| listed == name))
+    })
+}
+
+fn remove_if(disk: &dyn Disk, unwanted: impl Fn(&str) -> bool) -> Result<(), StorageError> {
     let folder = disk.describe("");
     let names = disk.list().map_err(io_error(format!("list {folder}")))?;
     let mut removed = false;
-    for name in names {
-        if name.ends_with(ASIDE_SUFFIX) || (is_snapshot(&name) && !listed.contains(&name)) {
-            disk.remove(&name).map_err(io_error(format!("remove {}", disk.describe(&name))))?;
-            removed = true;
-        }
+    for name in names.iter().filter(|name| unwanted(name)) {
+        disk.remove(name).map_err(io_error(format!("remove {}", disk.describe(name))))?;
+        removed = true;
     }
     if removed {
         disk.sync_dir().map_err(io_error(format!("sync {folder}")))?;

@@ -1,6 +1,7 @@
 //! Power cuts at any change the disk makes, with any subset of the unsynced surviving.
 
 use super::*;
+use crate::storage::Disk as _;
 use crate::storage::sim_disk::Faults;
 use proptest::prelude::*;
 
@@ -60,6 +61,24 @@ fn every_cut_of_a_first_start_recovers() {
         for crash_seed in 0..8 {
             check(Model::random_call, 1, cut, crash_seed);
         }
+    }
+}
+
+/// A disk may keep the renaming of a file and lose its creation: what lay under the name before must not come up then.
+#[test]
+fn an_unfinished_file_never_becomes_the_log() {
+    for seed in 0..200 {
+        let disk = SimDisk::new("state");
+        let model = with_history(&disk, 1, 20).normalized();
+        let aside = disk.create("log.new").unwrap();
+        aside.write_at(0, &[7; 2000]).unwrap();
+        disk.sync_dir().unwrap();
+        disk.crash(0);
+        let power_out_at = Some(disk.changes() + seed % 10);
+        disk.set_faults(Faults { power_out_at, ..Faults::default() });
+        let _ = found(&disk);
+        disk.crash(seed);
+        assert_eq!(found(&disk).unwrap().map(Model::normalized), Some(model), "seed {seed}");
     }
 }
 

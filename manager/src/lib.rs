@@ -17,6 +17,7 @@ pub mod control_socket;
 pub mod daemon;
 pub mod dev;
 pub mod dispatcher;
+pub mod enforcer;
 pub mod group;
 pub mod keys;
 pub mod leader;
@@ -27,6 +28,7 @@ pub mod options;
 pub mod orchestrator;
 pub mod placement;
 pub mod roles;
+pub mod scheduler;
 pub mod watch;
 
 #[cfg(test)]

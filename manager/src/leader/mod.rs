@@ -21,8 +21,9 @@ use self::defaults::ClusterSeed;
 use crate::{
     allocator, authority, dispatcher,
     dispatcher::{DispatcherConfig, DispatcherService},
+    enforcer,
     group::Group,
-    keys, orchestrator, roles,
+    keys, orchestrator, roles, scheduler,
 };
 
 /// Pause before the first write of a leadership is tried again.
@@ -70,7 +71,9 @@ pub async fn lead(context: LeaderContext) {
         () = roles::run(store.clone(), group) => {}
         () = allocator::run(store.clone()) => {}
         () = keys::run(store.clone(), cluster_id, StdRng::from_os_rng()) => {}
-        () = orchestrator::run(store.clone(), clock, StdRng::from_os_rng()) => {}
+        () = orchestrator::run(store.clone(), clock.clone(), StdRng::from_os_rng()) => {}
+        () = scheduler::run(store.clone(), clock) => {}
+        () = enforcer::run(store.clone()) => {}
         () = shared.authority.sign() => {}
         () = shared.authority.rotate() => {}
     }

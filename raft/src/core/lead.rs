@@ -202,6 +202,7 @@ impl Core {
         }
         self.lead.role = role;
         self.lead.term = term;
+        self.commit_word.forget();
         if role == StateRole::Leader {
             self.lead.gate = self.raw.raft.raft_log.last_index();
             self.peers.all_heard(self.membership.members().map(|member| member.raft_id));

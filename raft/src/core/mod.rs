@@ -11,10 +11,13 @@
 //!    its followers' go on at the same time.
 //! 3. [`Output::events`] are performed in order. [`Event::Apply`] counts as applied when the core is called next.
 //!
+//! When [`Core::commits_untold`] holds after that, the driver calls [`Core::tell_commits`] a moment later.
+//!
 //! The same calls with the same values and the same seed give the same outputs: one seed is one history.
 
 mod apply;
 mod change;
+mod commit_word;
 mod guard;
 mod lead;
 mod output;
@@ -62,6 +65,7 @@ pub struct Core {
     introduced: Membership,
     jitter: Jitter,
     lead: lead::Lead,
+    commit_word: commit_word::CommitWord,
     writes: writes::Writes,
     reads: read::Reads,
     changes: change::Changes,
@@ -106,6 +110,7 @@ impl Core {
             pre_vote: timing.pre_vote,
             max_uncommitted_size: config.uncommitted_bytes_max,
             max_committed_size_per_ready: APPLY_BYTES_MAX,
+            skip_bcast_commit: true,
             ..Default::default()
         };
         let raw = RawNode::new(&raft_config, restored.log, &drain::logger())
@@ -120,6 +125,7 @@ impl Core {
             introduced: Membership::new(restored.identity.peers, []),
             jitter: Jitter { drawn_for: (u64::MAX, StateRole::Follower, 0), ticks: 0 },
             lead: lead::Lead::default(),
+            commit_word: commit_word::CommitWord::default(),
             writes: writes::Writes::default(),
             reads: read::Reads::new(first_read),
             changes: change::Changes::default(),
@@ -295,6 +301,7 @@ impl Core {
         // A member that is behind may not know its leader yet: unless it can answer, it will never be told.
         let unknown = || Member { raft_id: to, node_id: String::new(), addr: String::new() };
         let member = self.locate(to).cloned().unwrap_or_else(unknown);
+        self.commit_word.sent(&message);
         let snapshot = message.get_msg_type() == eraftpb::MessageType::MsgSnapshot;
         let envelope = Envelope { to: member, message: wire::message_to_wire(message) };
         if snapshot {

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::{Interval, MissedTickBehavior},
+    time::{Instant, Interval, MissedTickBehavior, sleep_until},
 };
 
 use super::{
@@ -30,6 +30,10 @@ use crate::{
 
 /// Messages, reports or commands taken in one round at most, so that ticks and the disk's answers get their turn.
 const TAKEN_PER_ROUND_MAX: usize = 1024;
+
+/// How long followers may go without word of a commit when no append or heartbeat brings it (see
+/// [`Core::tell_commits`]): longer than a lone writer takes from one write to the next, and less than a person notices.
+const TELL_COMMITS_AFTER: Duration = Duration::from_millis(5);
 
 /// The request by which the node itself hands leadership over before it stops.
 const HAND_OVER: RequestId = RequestId(0);
@@ -77,6 +81,8 @@ pub struct Seen {
     handing_over: bool,
     /// The length of a tick has changed.
     new_tick: Option<Duration>,
+    /// When the followers are told what has committed.
+    tell_commits_at: Option<Instant>,
 }
 
 fn ticker(tick: Duration) -> Interval {
@@ -119,6 +125,13 @@ impl<S: StateMachine> Task<S> {
         messages: &mut Vec<PeerMessage>,
         timing: Timing,
     ) {
+        let tell_commits_at = self.seen.tell_commits_at;
+        let told_late = async {
+            match tell_commits_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             _ = ticker.tick() => self.tick(),
@@ -134,6 +147,10 @@ impl<S: StateMachine> Task<S> {
                 None => self.stop(StopReason::Asked),
             },
             Some(report) = inbox.reports.recv() => self.report(report),
+            () = told_late => {
+                self.seen.tell_commits_at = None;
+                self.core.tell_commits();
+            }
         }
         while let Ok(done) = inbox.done.try_recv() {
             self.done(done);
@@ -182,6 +199,9 @@ impl<S: StateMachine> Task<S> {
         }
         if self.seen.stopping.is_some() && !self.seen.handing_over && self.core.in_flight() == 0 {
             self.stop(StopReason::Asked);
+        }
+        if self.seen.tell_commits_at.is_none() && self.core.commits_untold() {
+            self.seen.tell_commits_at = Some(Instant::now() + TELL_COMMITS_AFTER);
         }
         self.publish();
         for (request, answer) in std::mem::take(&mut self.seen.answers) {

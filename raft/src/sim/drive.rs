@@ -15,6 +15,9 @@ use crate::{
     StateMachine as _, StopReason, Ticket,
 };
 
+/// How long followers may go without word of a commit.
+const TELL_COMMITS_MS: std::ops::Range<u64> = 1..10;
+
 /// Encoding a snapshot.
 const ENCODE_MS: std::ops::Range<u64> = 1..200;
 
@@ -123,8 +126,27 @@ impl<P: Program> World<P> {
             self.perform(place, output)?;
         }
         self.observe(place)?;
+        self.tell_commits_later(place);
         self.start_writing(place);
         Ok(())
+    }
+
+    fn tell_commits_later(&mut self, place: usize) {
+        let Some(member) = self.places[place].running_mut() else { return };
+        if member.telling_commits || !member.core.commits_untold() {
+            return;
+        }
+        member.telling_commits = true;
+        let life = member.life;
+        let delay = self.rng.random_range(TELL_COMMITS_MS);
+        self.queue.after(delay, Happening::TellCommits { place, life });
+    }
+
+    pub(super) fn tell_commits(&mut self, place: usize, life: u32) -> Result<(), Violation> {
+        let Some(member) = self.in_life(place, life) else { return Ok(()) };
+        member.telling_commits = false;
+        member.core.tell_commits();
+        self.round(place)
     }
 
     /// Looks at a member after a round.

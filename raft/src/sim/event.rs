@@ -22,6 +22,8 @@ pub enum Happening {
     Written { place: usize, life: u32 },
     /// A snapshot was encoded.
     Encoded { place: usize, life: u32, meta: SnapshotMeta, data: Result<Bytes, SnapshotError> },
+    /// The followers are told what has committed.
+    TellCommits { place: usize, life: u32 },
     /// A dial-back is done.
     Probed { place: usize, life: u32, request: RequestId, addr: String },
     /// The answer to a join arrives at the joiner.

@@ -118,6 +118,7 @@ impl<P: Program> World<P> {
             replica,
             requests: BTreeMap::new(),
             last_request: 0,
+            telling_commits: false,
             leading: false,
             restoring: 0,
             kept: BTreeMap::new(),

@@ -103,6 +103,8 @@ pub struct Running<M> {
     pub replica: AppliedOnce,
     pub requests: BTreeMap<RequestId, Asked>,
     pub last_request: u64,
+    /// The followers are to be told what has committed.
+    pub telling_commits: bool,
     /// The state machine was told that it leads, and not that it follows since.
     pub leading: bool,
     /// The state machine is ahead of what the core counts as applied, because a snapshot is on its way to the disk.

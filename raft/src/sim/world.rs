@@ -303,6 +303,7 @@ impl<P: Program> World<P> {
             | Happening::Report { place, .. }
             | Happening::Written { place, .. }
             | Happening::Encoded { place, .. }
+            | Happening::TellCommits { place, .. }
             | Happening::Probed { place, .. } => Some(*place),
             Happening::Arrive { addr, .. } => self.place_at(addr),
             _ => None,
@@ -318,6 +319,7 @@ impl<P: Program> World<P> {
             Happening::Report { place, life, word } => self.report(place, life, word),
             Happening::Written { place, life } => self.written(place, life),
             Happening::Encoded { place, life, meta, data } => self.encoded(place, life, meta, data),
+            Happening::TellCommits { place, life } => self.tell_commits(place, life),
             Happening::Probed { place, life, request, addr } => {
                 self.probed(place, life, request, &addr)
             }

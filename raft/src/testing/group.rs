@@ -193,10 +193,16 @@ impl Group {
                 self.deliver(from, envelope);
                 moved = true;
             }
-            if !moved {
+            if !moved && !self.tell_commits() {
                 return;
             }
         }
+    }
+
+    /// Lets leaders tell what has committed; says whether any had to.
+    fn tell_commits(&mut self) -> bool {
+        let untold = self.members.iter_mut().filter(|member| member.core.commits_untold());
+        untold.map(|member| member.core.tell_commits()).count() > 0
     }
 
     /// Does what one member's core says.

@@ -13,7 +13,8 @@ pub struct Config {
     /// Where this node's randomness (election jitter, raft ids, read ids) comes from. From the system's random source
     /// in a daemon, fixed in a test.
     pub seed: u64,
-    /// A snapshot is taken when this many entries were applied since the last one (SwarmKit: 10,000).
+    /// A snapshot is taken when this many entries were applied since the last one (SwarmKit: 10,000), and they hold half as many
+    /// bytes as it does.
     pub snapshot_entries: u64,
     /// … or when the entries applied since the last one hold this many bytes: bounds what a restart reads and what
     /// the log keeps in memory.

@@ -35,7 +35,7 @@ pub struct Init {
     /// Make this manager the only one of its swarm and keep the swarm's state: the way out when the quorum is lost
     #[arg(long)]
     force_new_cluster: bool,
-    /// Number of log entries between two snapshots [default: 10000]
+    /// Number of log entries between two snapshots at least; more when the entries are small beside the snapshot [default: 10000]
     #[arg(long, value_name = "ENTRIES")]
     snapshot_interval: Option<u64>,
     /// Let stock SwarmKit managers be members: slower raft timing, and so a slower failover

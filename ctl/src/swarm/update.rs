@@ -31,7 +31,7 @@ pub struct Update {
     /// Number of snapshots to keep beside the newest
     #[arg(long, value_name = "NUMBER")]
     max_snapshots: Option<u64>,
-    /// Number of log entries between two snapshots
+    /// Number of log entries between two snapshots at least; more when the entries are small beside the snapshot
     #[arg(long, value_name = "ENTRIES")]
     snapshot_interval: Option<u64>,
     /// Number of finished tasks to remember for each slot of a service

@@ -93,7 +93,7 @@ impl Core {
     pub(super) fn install(&mut self, snapshot: &Snapshot) {
         let (index, data) = (snapshot.meta.index, snapshot.data.clone());
         self.raw.mut_store().install(snapshot.meta.clone());
-        self.snapshots.restored(index);
+        self.snapshots.restored(index, data.len());
         self.out.events.push(Event::Restore { index, data });
     }
 

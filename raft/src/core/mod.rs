@@ -130,7 +130,7 @@ impl Core {
             reads: read::Reads::new(first_read),
             changes: change::Changes::default(),
             transfer: None,
-            snapshots: snapshot::Snapshots::new(applied),
+            snapshots: snapshot::Snapshots::new(applied, restored.snapshot_bytes),
             peers: peers::Peers::default(),
             campaign: Campaign::IfAlone,
             ended: false,

@@ -14,6 +14,7 @@ pub struct Restored {
     pub(super) identity: Identity,
     pub(super) log: MemLog,
     pub(super) membership: Membership,
+    pub(super) snapshot_bytes: u64,
 }
 
 /// Brings the log store to the state from which a node starts, and the state machine to the snapshot. Blocks.
@@ -139,9 +140,10 @@ fn finish(recovered: Recovered, membership: Membership) -> Result<Restored, Star
         let what = format!("member {own} was removed from its group");
         return Err(StartError::Inconsistent(what));
     }
+    let snapshot_bytes = recovered.snapshot.as_ref().map_or(0, |s| s.data.len() as u64);
     let meta = recovered.snapshot.map(|snapshot| snapshot.meta);
     let hard_state = wire::hard_state_to_raft(&recovered.hard_state);
     let entries = recovered.entries.into_iter().map(wire::entry_to_raft);
     let log = MemLog::new(hard_state, meta, entries).map_err(StartError::Inconsistent)?;
-    Ok(Restored { identity: recovered.identity, log, membership })
+    Ok(Restored { identity: recovered.identity, log, membership, snapshot_bytes })
 }

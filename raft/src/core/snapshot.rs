@@ -11,6 +11,10 @@ use crate::{RaftId, SnapshotMeta};
 /// to this many bytes.
 const KEPT_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
+/// A snapshot is due no sooner than when the entries since the last one hold this part of the bytes that it holds: so a large
+/// state is not written again and again while small entries come fast, and writing it costs twice its growth at most.
+const WORTH_ONE_IN: u64 = 2;
+
 /// After a snapshot failed, so many further entries are applied before the next try.
 const RETRY_ENTRIES: u64 = 1_000;
 
@@ -25,6 +29,8 @@ pub struct Snapshots {
     /// The last entry that the newest snapshot, taken or received, includes.
     last: u64,
     bytes_since: u64,
+    /// What the newest snapshot holds.
+    bytes: u64,
     /// The one being taken.
     taking: Option<u64>,
     not_before: u64,
@@ -36,10 +42,11 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    pub fn new(last: u64) -> Self {
+    pub fn new(last: u64, bytes: u64) -> Self {
         Snapshots {
             last,
             bytes_since: 0,
+            bytes,
             taking: None,
             not_before: 0,
             forced: false,
@@ -52,9 +59,10 @@ impl Snapshots {
         self.bytes_since += entry.data.len() as u64;
     }
 
-    pub fn restored(&mut self, index: u64) {
+    pub fn restored(&mut self, index: u64, bytes: usize) {
         self.last = index;
         self.bytes_since = 0;
+        self.bytes = bytes as u64;
     }
 }
 
@@ -71,6 +79,7 @@ impl Core {
             return;
         }
         let due = applied - state.last >= self.config.snapshot_entries
+            && state.bytes_since >= state.bytes / WORTH_ONE_IN
             || state.bytes_since >= self.config.snapshot_bytes;
         if !(state.forced || due && applied >= state.not_before) {
             return;
@@ -93,13 +102,14 @@ impl Core {
         !self.ended && meta.index > self.snapshots.last
     }
 
-    /// A snapshot of this member is durable.
-    pub fn snapshot_saved(&mut self, meta: SnapshotMeta) {
+    /// A snapshot of this member is durable; its data has so many bytes.
+    pub fn snapshot_saved(&mut self, meta: SnapshotMeta, bytes: u64) {
         self.snapshots.taking = None;
         if !self.snapshot_wanted(&meta) {
             return;
         }
         self.snapshots.last = meta.index;
+        self.snapshots.bytes = bytes;
         let through = self.compact_through(meta.index);
         self.raw.mut_store().saved(meta);
         if through >= self.raw.store().first() {

@@ -320,7 +320,7 @@ impl<S: StateMachine> Task<S> {
             }
             Done::SnapshotSaved { meta, sizes } => {
                 self.seen.sizes = sizes;
-                self.core.snapshot_saved(meta);
+                self.core.snapshot_saved(meta, sizes.snapshot_bytes);
             }
             Done::SnapshotRead { mut envelope, snapshot } => match snapshot {
                 Some(snapshot) => {

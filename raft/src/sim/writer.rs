@@ -70,7 +70,8 @@ impl<P: Program> World<P> {
             }
             Some(Work::SaveSnapshot(snapshot)) => {
                 member.log.save_snapshot(&snapshot)?;
-                member.core.snapshot_saved(snapshot.meta);
+                let bytes = snapshot.data.len() as u64;
+                member.core.snapshot_saved(snapshot.meta, bytes);
             }
             Some(Work::Compact(through)) => member.log.compact(through)?,
             Some(Work::ReadSnapshot { to, mut message }) => match member.log.read_snapshot()? {

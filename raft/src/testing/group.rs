@@ -356,8 +356,9 @@ impl Member {
     fn take_snapshot(&mut self, meta: SnapshotMeta, membership: &Membership) {
         let data = self.recorder.snapshot()(membership).unwrap();
         if self.core.snapshot_wanted(&meta) {
+            let bytes = data.len() as u64;
             self.store.save_snapshot(&Snapshot { meta: meta.clone(), data }).unwrap();
-            self.core.snapshot_saved(meta);
+            self.core.snapshot_saved(meta, bytes);
         } else {
             self.core.snapshot_failed();
         }

@@ -40,6 +40,22 @@ fn bytes_also_make_a_snapshot_due() {
     assert!(group.status(0).snapshot_index > 0);
 }
 
+/// The recorder's snapshot holds everything that was ever written.
+#[test]
+fn a_large_snapshot_is_not_taken_again_for_a_few_small_entries() {
+    let mut group = Group::with(1, small);
+    let text = "x".repeat(4000);
+    group.propose(0, &[&text]);
+    write(&mut group, 0, 12);
+    let taken = group.status(0).snapshot_index;
+    assert!(taken > 0);
+    write(&mut group, 12, 50);
+    assert_eq!(group.status(0).snapshot_index, taken);
+    let text = "x".repeat(2000);
+    group.propose(0, &[&text]);
+    assert!(group.status(0).snapshot_index > taken);
+}
+
 #[test]
 fn a_member_that_was_away_for_long_catches_up_by_snapshot() {
     let mut group = Group::with(3, small);

@@ -6,8 +6,11 @@ use std::{io, path::Path, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use skep_proto::{
-    skep::{daemon_client::DaemonClient, raft_admin_client::RaftAdminClient},
-    swarmkit::{control_client::ControlClient, watch_client::WatchClient},
+    skep::{
+        daemon_client::DaemonClient, raft_admin_client::RaftAdminClient,
+        scheduling_client::SchedulingClient,
+    },
+    swarmkit::{control_client::ControlClient, logs_client::LogsClient, watch_client::WatchClient},
 };
 use tokio::net::UnixStream;
 use tonic::{
@@ -88,5 +91,15 @@ impl Connection {
     /// The stream of committed changes.
     pub fn watch(&self) -> WatchClient<Channel> {
         WatchClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    /// Why tasks wait, and where tasks would go.
+    pub fn scheduling(&self) -> SchedulingClient<Channel> {
+        SchedulingClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    /// What containers wrote.
+    pub fn logs(&self) -> LogsClient<Channel> {
+        LogsClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 }

@@ -57,6 +57,9 @@ pub enum Failure {
     /// A service will not be as asked, or was not waited for until it is.
     #[error("service {name}: {}; 'skep service ps {name}' shows its tasks", one_line(what))]
     Unfinished { name: String, what: String },
+    /// A part of the logs did not come.
+    #[error("the logs of {name} are incomplete: {}", one_line(why))]
+    IncompleteLogs { name: String, why: String },
     /// The daemon ended a stream that should go on.
     #[error("the daemon ended the stream of events; run the command again to go on from now")]
     StreamEnded,

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use skep_proto::swarmkit::{Service, ServiceSpec};
 
-use super::diff::{Difference, differences};
+use super::{
+    diff::{Difference, differences},
+    plan,
+};
 use crate::{commands::Session, errors::Failure, shapes};
 
 /// The option of commands that can say what they would do.
@@ -21,7 +24,7 @@ impl DryRun {
     }
 }
 
-/// Prints how `spec` differs from what `service` has, or from nothing.
+/// Prints how `spec` differs from what `service` has, or from nothing, and where tasks would go.
 pub async fn show(
     session: &mut Session,
     service: Option<&Service>,
@@ -34,5 +37,6 @@ pub async fn show(
     if found.is_empty() {
         session.output.line("The spec would not change.")?;
     }
-    found.iter().map(Difference::line).try_for_each(|line| session.output.line(line))
+    found.iter().map(Difference::line).try_for_each(|line| session.output.line(line))?;
+    plan::show(session, service, spec).await
 }

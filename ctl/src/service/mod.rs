@@ -7,9 +7,12 @@ mod change;
 mod create;
 mod diff;
 mod dry_run;
+mod explain;
 mod list;
 mod lists;
+mod logs;
 mod options;
+mod plan;
 pub mod ports;
 mod quantities;
 mod registry;
@@ -18,17 +21,23 @@ mod wait;
 mod words;
 
 use clap::Subcommand;
-use skep_proto::swarmkit::Service;
+use skep_proto::swarmkit::{Service, Task};
 
-use crate::{commands::Session, errors::Failure, stored};
+use crate::{
+    commands::Session, connect::Connection, errors::Failure, resolve::resolve, stored, task,
+};
 
 /// The commands of `skep service`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create a service
     Create(Box<create::Create>),
+    /// Say why the tasks of a service, or one task, do not run, node by node
+    Explain(explain::Explain),
     /// Print services in full
     Inspect(stored::Inspect),
+    /// Print what the containers of a service, or of one task, wrote
+    Logs(logs::Logs),
     /// List services
     #[command(alias = "list")]
     Ls(list::List),
@@ -50,11 +59,31 @@ pub async fn run(command: Command, session: Session) -> Result<(), Failure> {
     match command {
         Command::Create(create) => create.run(session).await,
         Command::Inspect(inspect) => stored::inspect::<Service>(inspect, session).await,
+        Command::Explain(explain) => explain.run(session).await,
+        Command::Logs(logs) => logs.run(session).await,
         Command::Ls(list) => list.run(session).await,
         Command::Ps(tasks) => tasks.run(session).await,
         Command::Rm(remove) => stored::remove::<Service>(&remove.names, false, session).await,
         Command::Rollback(rollback) => rollback.run(session).await,
         Command::Scale(scale) => scale.run(session).await,
         Command::Update(update) => update.run(session).await,
+    }
+}
+
+/// What an operator may name where both a service and a single task make sense.
+enum Subject {
+    Service(Box<Service>),
+    Task(Box<Task>),
+}
+
+/// The service that `given` names, else the task.
+async fn subject(connection: &Connection, given: &str) -> Result<Subject, Failure> {
+    match resolve::<Service>(connection, given).await {
+        Ok(service) => Ok(Subject::Service(Box::new(service))),
+        Err(missing @ Failure::NotFound { .. }) => match task::resolve(connection, given).await? {
+            Some(task) => Ok(Subject::Task(Box::new(task))),
+            None => Err(missing),
+        },
+        Err(failure) => Err(failure),
     }
 }

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use skep_proto::swarmkit::{ListTasksRequest, Task, list_tasks_request::Filters};
 use tonic::{Code, Status};
 
-pub use rows::{print, without_digest};
+pub use rows::{Names, name, print, without_digest};
 
 use crate::{
     commands::Session,

@@ -118,6 +118,7 @@ fn answer(request: Request<Body>, world: Shared) -> BoxFuture<'static, Response<
             match method.as_str() {
                 $($name => unary(request, world, $handler),)*
                 "Watch" => watch(request, world),
+                "SubscribeLogs" => logs(request, world),
                 _ => ready(Status::unimplemented(path).into_http()).boxed(),
             }
         };
@@ -156,6 +157,8 @@ fn answer(request: Request<Body>, world: Shared) -> BoxFuture<'static, Response<
         "ListServices" => world::list_services,
         "ListServiceStatuses" => world::list_service_statuses,
         "RemoveService" => world::remove_service,
+        "Explain" => world::explain,
+        "Plan" => world::plan,
     }
 }
 
@@ -183,5 +186,15 @@ fn watch(request: Request<Body>, world: Shared) -> BoxFuture<'static, Response<B
         ready(Ok::<_, Status>(tonic::Response::new(stream::iter(messages.into_iter().map(Ok)))))
     });
     let codec = ProstCodec::<WatchMessage, WatchRequest>::default();
+    async move { Grpc::new(codec).server_streaming(service, request).await }.boxed()
+}
+
+fn logs(request: Request<Body>, world: Shared) -> BoxFuture<'static, Response<Body>> {
+    use skep_proto::swarmkit::{SubscribeLogsMessage, SubscribeLogsRequest};
+    let service = tower::service_fn(move |request: tonic::Request<SubscribeLogsRequest>| {
+        let messages = world.lock().unwrap().subscribed(request.into_inner());
+        ready(Ok::<_, Status>(tonic::Response::new(stream::iter(messages))))
+    });
+    let codec = ProstCodec::<SubscribeLogsMessage, SubscribeLogsRequest>::default();
     async move { Grpc::new(codec).server_streaming(service, request).await }.boxed()
 }

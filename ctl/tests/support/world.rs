@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use skep_proto::{
     skep::{
-        DaemonState, GetKeysRequest, GetKeysResponse, GetRaftStatusRequest, GetRaftStatusResponse,
-        GetStatusRequest, GetStatusResponse, InitRequest, InitResponse, JoinRequest, JoinResponse,
-        LeaveRequest, LeaveResponse, ManagerPeer, TransferLeadershipRequest,
+        DaemonState, ExplainRequest, ExplainResponse, GetKeysRequest, GetKeysResponse,
+        GetRaftStatusRequest, GetRaftStatusResponse, GetStatusRequest, GetStatusResponse,
+        InitRequest, InitResponse, JoinRequest, JoinResponse, LeaveRequest, LeaveResponse,
+        ManagerPeer, PlanRequest, PlanResponse, TransferLeadershipRequest,
         TransferLeadershipResponse, UnlockRequest, UnlockResponse,
     },
     swarmkit::*,
@@ -32,6 +33,14 @@ pub struct World {
     pub services: Vec<Service>,
     /// What a watch streams before it ends.
     pub events: Vec<WatchMessage>,
+    /// What log streams bring, each until it ends.
+    pub logs: Vec<Vec<Result<SubscribeLogsMessage, Status>>>,
+    /// What logs were asked for.
+    pub logs_asked: Vec<SubscribeLogsRequest>,
+    /// What is said of why tasks wait, and of where they would go.
+    pub explanation: ExplainResponse,
+    pub explained: Option<ExplainRequest>,
+    pub plan: Option<PlanResponse>,
     /// The requests of the daemon's own services, as they came.
     pub joined_with: Option<JoinRequest>,
     pub founded_with: Option<InitRequest>,
@@ -117,6 +126,14 @@ impl World {
         assert!(request.entries.iter().all(|e| e.action == 7), "creates, updates and removals");
         let established = WatchMessage::default();
         std::iter::once(established).chain(self.events.clone()).collect()
+    }
+
+    pub(super) fn subscribed(
+        &mut self,
+        request: SubscribeLogsRequest,
+    ) -> Vec<Result<SubscribeLogsMessage, Status>> {
+        self.logs_asked.push(request);
+        if self.logs.is_empty() { Vec::new() } else { self.logs.remove(0) }
     }
 
     fn new_id(&mut self, kind: &str) -> String {
@@ -447,6 +464,16 @@ impl World {
         self.tasks.retain(|task| task.service_id != id);
         self.tasks.extend(tasks);
     }
+}
+
+pub fn explain(world: &mut World, request: ExplainRequest) -> Result<ExplainResponse, Status> {
+    world.explained = Some(request);
+    Ok(world.explanation.clone())
+}
+
+pub fn plan(world: &mut World, request: PlanRequest) -> Result<PlanResponse, Status> {
+    assert!(request.spec.is_some());
+    world.plan.clone().ok_or_else(|| Status::unimplemented("skep.v1.Scheduling"))
 }
 
 pub fn list_service_statuses(

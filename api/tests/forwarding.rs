@@ -21,6 +21,7 @@ use tower::ServiceExt as _;
 
 const HEARTBEAT: &str = "/docker.swarmkit.v1.Dispatcher/Heartbeat";
 const ISSUE: &str = "/docker.swarmkit.v1.NodeCA/IssueNodeCertificate";
+const SESSION: &str = "/docker.swarmkit.v1.Dispatcher/Session";
 const ASSIGNMENTS: &str = "/docker.swarmkit.v1.Dispatcher/Assignments";
 const PUBLISH_LOGS: &str = "/docker.swarmkit.v1.LogBroker/PublishLogs";
 const CREATE_SERVICE: &str = "/docker.swarmkit.v1.Control/CreateService";
@@ -365,11 +366,25 @@ async fn a_call_that_may_have_been_carried_out_is_made_again_only_if_that_does_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn streams_are_not_made_again() {
+async fn a_stream_is_opened_at_the_next_leader_when_the_last_one_is_gone() {
     let pair = Pair::start().await;
     pair.follower.leader.set_remote(&unused_addr().await);
+    let worker = pair.worker();
+    let waiting = tokio::spawn(async move { call(&worker, SESSION, &[]).await });
+    pair.follower.leader.set_remote(&pair.leader.addr);
+    let answer = within("the answer", waiting).await.expect("no panic");
+    assert_eq!(answer.code(), Code::Ok, "{}", answer.status);
+    assert_eq!(pair.leading.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_not_opened_again_for_long() {
+    let pair = Pair::start().await;
+    pair.follower.leader.set_remote(&unused_addr().await);
+    let start = std::time::Instant::now();
     let answer = within("an answer", call(&pair.worker(), ASSIGNMENTS, &[])).await;
     assert_eq!(answer.code(), Code::Unavailable, "{}", answer.status);
+    assert!(start.elapsed() < 2 * skep_api::door::STREAM_PATIENCE, "{:?}", start.elapsed());
 }
 
 /// An address that nobody listens on.

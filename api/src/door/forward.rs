@@ -4,7 +4,8 @@
 //! no connection, it was not sent, or the manager that was asked refused it because it does not lead), or if making it
 //! twice does no harm ([`Route::repeatable`]). Otherwise the caller is told that the call may or may not have been
 //! carried out. SwarmKit makes any unary call again whose connection broke; a service created twice is the price.
-//! Streams are never made again: their callers know how to begin anew.
+//! A call that is answered by a stream is made again for a short while only ([`STREAM_PATIENCE`]), and never once it
+//! was opened: its caller knows how to begin anew. One whose request is a stream is made once.
 //!
 //! **Cancellation.** Dropping the future or the response's body resets the stream to the leader; a leader that ends the
 //! call early ends it for the caller. A connection that breaks becomes `UNAVAILABLE` in the trailers.
@@ -34,6 +35,11 @@ pub const MAX_UNARY_BYTES: usize = 4 * 1024 * 1024 + 5;
 /// How long a call without a deadline waits for a leader and tries again: two elections of a stock cluster and the
 /// answer, as SwarmKit's own requests of the raft group.
 pub const PATIENCE: Duration = Duration::from_secs(25);
+
+/// How long a call that is answered by a stream is made again while the manager that it belongs to cannot be reached. A
+/// worker opens its session by such a call, with 5 s for the answer; told at once that the leader which just died cannot
+/// be reached, it backs off for longer, at each try, than the group takes to elect another one.
+pub const STREAM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Pause between two attempts when nothing says that the leader has changed; SwarmKit's figure.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -90,7 +96,7 @@ where
         .cloned()
         .ok_or_else(|| Status::internal("the door did not say who is calling"))?;
 
-    if !route.is_unary() {
+    if route.method.client_streaming {
         return match await_leader(&*around.leader, until).await? {
             Leader::Remote { addr, .. } => {
                 refuse_second_redirect(&parts.headers)?;
@@ -101,6 +107,10 @@ where
         };
     }
 
+    let again_until = match route.is_unary() {
+        true => until,
+        false => until.min(Instant::now() + STREAM_PATIENCE),
+    };
     let body = tokio::time::timeout_at(until, collect(body))
         .await
         .map_err(|_| Status::deadline_exceeded("the request did not arrive in time"))??;
@@ -123,7 +133,7 @@ where
             Err(failure) => return Err(failure.into()),
         };
         let next = Instant::now() + RETRY_INTERVAL;
-        if next >= until {
+        if next >= again_until {
             return Err(status);
         }
         tracing::debug!(

@@ -34,7 +34,7 @@ use crate::{
 };
 pub use authorize::{Denied, authorize};
 pub use await_leader::NO_LEADER;
-pub use forward::{MAX_UNARY_BYTES, PATIENCE};
+pub use forward::{MAX_UNARY_BYTES, PATIENCE, STREAM_PATIENCE};
 
 /// What the door has to know of the rest of the manager.
 #[derive(Clone)]

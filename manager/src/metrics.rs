@@ -137,6 +137,10 @@ fn register(registry: &mut Registry, daemon: &Daemon) {
     let Some(manager) = manager else { return };
     raft(registry, &manager.raft_status());
     objects(registry, &manager.view());
+    let shared = manager.shared();
+    shared.dispatcher.metrics().register(registry);
+    let sessions = shared.dispatcher.session_count() as u64;
+    gauge(registry, "skep_dispatcher_sessions", "Nodes in session with this manager", sessions);
 }
 
 fn raft(registry: &mut Registry, status: &skep_proto::skep::GetRaftStatusResponse) {

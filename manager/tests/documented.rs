@@ -24,12 +24,27 @@ fn document(name: &str) -> String {
 /// The words of `text` that look like names of metrics.
 fn metric_names(text: &str) -> BTreeSet<String> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let prefixes =
-        ["skep_daemon_", "skep_raft_", "skep_node_", "swarm_node", "swarm_manager", "swarm_raft"];
+    let prefixes = [
+        "skep_daemon_",
+        "skep_dispatcher_",
+        "skep_log_",
+        "skep_raft_",
+        "skep_node_",
+        "swarm_dispatcher_",
+        "swarm_manager",
+        "swarm_node",
+        "swarm_raft",
+    ];
     text.split(|c| !is_name(c))
         .filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix)))
         .map(str::to_owned)
         .collect()
+}
+
+/// The metric that a line belongs to: a histogram has lines of three names.
+fn family(name: &str) -> &str {
+    let suffixes = ["_bucket", "_sum", "_count"];
+    suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
 /// The names in the first column of the page's table.
@@ -84,6 +99,7 @@ async fn the_page_of_metrics_has_what_a_manager_serves() {
         .lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split(['{', ' ']).next())
+        .map(family)
         .map(str::to_owned)
         .collect();
     shutdown.cancel();

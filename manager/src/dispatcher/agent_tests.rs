@@ -119,6 +119,7 @@ impl Swarm {
             group: Arc::new(TestGroup::of(&["manager1"])),
             node_id: "manager1".parse().unwrap(),
             seed: 1,
+            metrics: DispatcherMetrics::default(),
         });
         let leading = tokio::spawn(run(dispatcher.clone(), CancellationToken::new()));
         let mut agents = JoinSet::new();

@@ -1,15 +1,17 @@
 //! Tells sessions what concerns them. One watch for all of them: an event costs the one session it is about.
 
+use std::sync::Arc;
+
 use futures::FutureExt;
-use skep_proto::swarmkit::{Task, TaskState};
+use skep_proto::swarmkit::{Task, TaskState, Volume};
 use skep_store::{Action, Event, Kind, Selector};
 
-use super::leadership::Leadership;
+use super::{follower::Touched, leadership::Leadership};
 
 /// Passes on the store's changes for as long as it is polled.
 pub(super) async fn store_changes(leadership: &Leadership) {
     loop {
-        let selector = Selector::kinds(&[Kind::Node, Kind::Cluster, Kind::Task]);
+        let selector = Selector::kinds(&[Kind::Node, Kind::Cluster, Kind::Task, Kind::Volume]);
         let (view, mut watcher) = leadership.store.watch(selector);
         leadership.publish_common(&view);
         leadership.sessions.everything_changed();
@@ -45,9 +47,19 @@ fn pass_on(leadership: &Leadership, event: &Event) {
         }
         Event::Node(change) => leadership.sessions.node_changed(&change.id.into()),
         Event::Task(change) => {
-            for node in concerned(change.old.as_deref(), change.new.as_deref()) {
+            for (node, touched) in concerned(change.old.as_deref(), change.new.as_deref()) {
                 if let Ok(node) = node.parse() {
-                    leadership.sessions.assignments_changed(&node);
+                    leadership.sessions.task_touched(&node, change.id.into(), touched);
+                }
+            }
+        }
+        Event::Volume(change) => {
+            let of = |volume: &Option<Arc<Volume>>| {
+                volume.as_ref().map(|v| v.publish_status.clone()).unwrap_or_default()
+            };
+            for status in of(&change.old).into_iter().chain(of(&change.new)) {
+                if let Ok(node) = status.node_id.parse() {
+                    leadership.sessions.volume_touched(&node, change.id.into());
                 }
             }
         }
@@ -55,30 +67,74 @@ fn pass_on(leadership: &Leadership, event: &Event) {
     }
 }
 
-/// The nodes whose assignments are others after a change of a task.
-fn concerned<'a>(old: Option<&'a Task>, new: Option<&'a Task>) -> Vec<&'a str> {
-    let assigned = |task: &&Task| {
-        !task.node_id.is_empty()
-            && task.status.as_ref().map_or(0, |s| s.state) >= TaskState::Assigned as i32
-    };
+/// The nodes that have to be told something after a change of a task. What a node reported itself is no news to it, but
+/// when that ended the task, what the task used may be let go.
+pub(super) fn concerned<'a>(
+    old: Option<&'a Task>,
+    new: Option<&'a Task>,
+) -> impl Iterator<Item = (&'a str, Touched)> {
+    let assigned =
+        |task: &&Task| !task.node_id.is_empty() && state(task) >= TaskState::Assigned as i32;
     let (old, new) = (old.filter(assigned), new.filter(assigned));
-    match (old, new) {
+    let (first, second) = match (old, new) {
         (Some(old), Some(new)) if old.node_id == new.node_id => {
-            let before = old.status.as_ref().map_or(0, |s| s.state);
-            // What the node itself reported is no news to it.
-            if before > TaskState::Assigned as i32 && same_but_status(old, new) {
-                Vec::new()
+            let running = TaskState::Running as i32;
+            let touched = if state(new) <= TaskState::Assigned as i32 || !same_but_status(old, new)
+            {
+                Some(Touched::Changed)
             } else {
-                vec![&new.node_id]
-            }
+                (state(old) <= running && state(new) > running).then_some(Touched::Ended)
+            };
+            (None, touched.map(|touched| (new, touched)))
         }
-        (old, new) => old.into_iter().chain(new).map(|task| task.node_id.as_str()).collect(),
-    }
+        (old, new) => {
+            (old.map(|task| (task, Touched::Changed)), new.map(|task| (task, Touched::Changed)))
+        }
+    };
+    first.into_iter().chain(second).map(|(task, touched)| (task.node_id.as_str(), touched))
 }
 
+fn state(task: &Task) -> i32 {
+    task.status.as_ref().map_or(0, |status| status.state)
+}
+
+/// Whether two states of a task differ in nothing but status and version. Named field by field, so that nothing is copied
+/// and a new field is not forgotten.
 fn same_but_status(a: &Task, b: &Task) -> bool {
-    let b = Task { status: a.status.clone(), meta: a.meta, ..b.clone() };
-    *a == b
+    let Task {
+        id,
+        meta: _,
+        spec,
+        spec_version,
+        service_id,
+        slot,
+        node_id,
+        annotations,
+        service_annotations,
+        status: _,
+        desired_state,
+        networks,
+        endpoint,
+        log_driver,
+        assigned_generic_resources,
+        job_iteration,
+        volumes,
+    } = a;
+    *desired_state == b.desired_state
+        && *id == b.id
+        && *spec_version == b.spec_version
+        && *service_id == b.service_id
+        && *slot == b.slot
+        && *node_id == b.node_id
+        && *job_iteration == b.job_iteration
+        && *annotations == b.annotations
+        && *service_annotations == b.service_annotations
+        && *assigned_generic_resources == b.assigned_generic_resources
+        && *volumes == b.volumes
+        && *networks == b.networks
+        && *endpoint == b.endpoint
+        && *log_driver == b.log_driver
+        && *spec == b.spec
 }
 
 #[cfg(test)]
@@ -104,18 +160,23 @@ mod tests {
         let running = task("a", TaskState::Running, Running);
         let failed = task("a", Failed, Running);
         let ending = task("a", Running, Shutdown);
-        let table: [(Option<&Task>, Option<&Task>, &[&str]); 8] = [
+        let placed = Task { slot: 1, ..assigned.clone() };
+        let moved = task("b", Assigned, Running);
+        let table: [(Option<&Task>, Option<&Task>, &[(&str, Touched)]); 11] = [
             (None, Some(&pending), &[]),
-            (Some(&pending), Some(&assigned), &["a"]),
-            (Some(&assigned), Some(&running), &["a"]),
-            (Some(&running), Some(&failed), &[]),
-            (Some(&running), Some(&ending), &["a"]),
-            (Some(&failed), None, &["a"]),
+            (Some(&pending), Some(&assigned), &[("a", Touched::Changed)]),
+            (Some(&assigned), Some(&placed), &[("a", Touched::Changed)]),
+            (Some(&assigned), Some(&running), &[]),
+            (Some(&running), Some(&failed), &[("a", Touched::Ended)]),
+            (Some(&failed), Some(&failed), &[]),
+            (Some(&running), Some(&ending), &[("a", Touched::Changed)]),
+            (Some(&failed), None, &[("a", Touched::Changed)]),
             (Some(&pending), None, &[]),
-            (None, Some(&running), &["a"]),
+            (None, Some(&running), &[("a", Touched::Changed)]),
+            (Some(&assigned), Some(&moved), &[("a", Touched::Changed), ("b", Touched::Changed)]),
         ];
         for (old, new, expected) in table {
-            assert_eq!(concerned(old, new), expected, "{old:?} {new:?}");
+            assert_eq!(concerned(old, new).collect::<Vec<_>>(), expected, "{old:?} {new:?}");
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio::{
 use tonic::Status;
 
 use super::{
-    DispatcherConfig,
+    DispatcherConfig, DispatcherMetrics,
     liveness::{Beat, Liveness},
     message::Common,
     node_state::NodeChange,
@@ -49,6 +49,7 @@ pub(super) struct Leadership {
     /// There is something in `reports`.
     pub reported: Notify,
     pub common: watch::Sender<Arc<Common>>,
+    pub metrics: DispatcherMetrics,
     began: Instant,
     registrations: Mutex<HashMap<NodeId, Registrations>>,
     period_ms: AtomicU64,
@@ -71,6 +72,7 @@ impl Leadership {
             reports: Mutex::default(),
             reported: Notify::new(),
             common: watch::Sender::default(),
+            metrics: config.metrics.clone(),
             began: Instant::now(),
             registrations: Mutex::default(),
             period_ms: AtomicU64::new(0),

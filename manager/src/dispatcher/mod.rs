@@ -5,17 +5,24 @@
 //! (what becomes of a node object), `message` (what a session is told), `assignment_set` (what a node is to run),
 //! `status_reports` (what is believed of a report), `timing` (how long). The rest moves their values.
 //!
-//! Costs: an idle node costs its heartbeat, which only moves a deadline in memory. A change of an object wakes the one
-//! session it concerns. Nodes that register at the same time share log entries.
+//! Costs: an idle node costs its heartbeat, which only moves a deadline in memory. A change of an object is looked at once,
+//! by `fan_out`, and put down for the one session that it concerns (`follower`); what a wave changes there goes into few
+//! messages (`assigned`). Nodes that register at the same time share log entries.
 
 #[cfg(test)]
 mod agent_tests;
+mod assigned;
 mod assignment_set;
+#[cfg(test)]
+mod assignment_tests;
+mod dependencies;
 mod fan_out;
+mod follower;
 mod leadership;
 mod liveness;
 mod liveness_loop;
 mod message;
+mod metrics;
 mod node_state;
 mod node_writes;
 mod report_writes;
@@ -32,11 +39,17 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use skep_proto::ids::NodeId;
 use skep_store::{Store, StoreError};
-use tokio::time::timeout;
+use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use self::{leadership::Leadership, node_state::NodeChange, timing::DISCONNECT_WRITE_MAX};
+pub use self::metrics::DispatcherMetrics;
+pub(crate) use self::service::calling_node;
+use self::{
+    leadership::Leadership,
+    node_state::NodeChange,
+    timing::{BEGIN_WITHIN, DISCONNECT_WRITE_MAX},
+};
 use crate::group::Group;
 
 /// What the dispatcher works with.
@@ -50,6 +63,8 @@ pub struct DispatcherConfig {
     pub node_id: NodeId,
     /// Decides session ids and the jitter of periods.
     pub seed: u64,
+    /// What is counted.
+    pub metrics: DispatcherMetrics,
 }
 
 /// The Dispatcher service. Cheap to clone; clones are one dispatcher. Expects the [`skep_api::Caller`] of each request
@@ -62,13 +77,20 @@ pub struct DispatcherService {
 struct Shared {
     config: DispatcherConfig,
     leadership: ArcSwapOption<Leadership>,
+    /// A leadership began.
+    began: Notify,
 }
 
 impl DispatcherService {
     /// A dispatcher that is stopped until [`run`] runs.
     pub fn new(config: DispatcherConfig) -> DispatcherService {
         let leadership = ArcSwapOption::empty();
-        DispatcherService { shared: Arc::new(Shared { config, leadership }) }
+        DispatcherService { shared: Arc::new(Shared { config, leadership, began: Notify::new() }) }
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &DispatcherMetrics {
+        &self.shared.config.metrics
     }
 
     /// How many nodes are in session with this manager.
@@ -80,6 +102,26 @@ impl DispatcherService {
         let leadership = self.shared.leadership.load_full();
         leadership.ok_or_else(|| Status::aborted("dispatcher is stopped"))
     }
+
+    /// As [`leadership`](Self::leadership), for a node that may have come a moment before a new leader serves it: it would
+    /// back off for longer than that.
+    async fn leadership_soon(&self) -> Result<Arc<Leadership>, Status> {
+        let begins = async {
+            loop {
+                let began = self.shared.began.notified();
+                tokio::pin!(began);
+                began.as_mut().enable();
+                if let Ok(leadership) = self.leadership() {
+                    return leadership;
+                }
+                began.await;
+            }
+        };
+        match timeout(BEGIN_WITHIN, begins).await {
+            Ok(leadership) => Ok(leadership),
+            Err(_) => self.leadership(),
+        }
+    }
 }
 
 /// Serves nodes while this manager leads: to be started once it leads and has applied everything up to its election, one
@@ -90,6 +132,7 @@ pub async fn run(dispatcher: DispatcherService, stop: CancellationToken) {
     let serving = Serving { dispatcher, leadership };
     let leadership = &*serving.leadership;
     serving.dispatcher.shared.leadership.store(Some(serving.leadership.clone()));
+    serving.dispatcher.shared.began.notify_waiters();
     let loops = async {
         tokio::join!(
             node_writes::run(leadership, queue),

@@ -13,8 +13,9 @@ use skep_proto::{
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
-    DispatcherService,
+    DispatcherService, assigned,
     node_state::NodeChange,
+    status_reports::bounded,
     streams::{self, Messages},
 };
 
@@ -28,8 +29,8 @@ impl Dispatcher for DispatcherService {
         &self,
         request: Request<SessionRequest>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let (node, addr) = caller(&request)?;
-        let leadership = self.leadership()?;
+        let (node, addr) = calling_node(&request)?;
+        let leadership = self.leadership_soon().await?;
         let SessionRequest { description, session_id } = request.into_inner();
         let session = match leadership.sessions.check(&node, &session_id) {
             Ok(session) => {
@@ -45,7 +46,7 @@ impl Dispatcher for DispatcherService {
         &self,
         request: Request<HeartbeatRequest>,
     ) -> Result<Response<HeartbeatResponse>, Status> {
-        let (node, _) = caller(&request)?;
+        let (node, _) = calling_node(&request)?;
         let period = self.leadership()?.beat(&node, &request.get_ref().session_id)?;
         let period = period
             .try_into()
@@ -57,7 +58,7 @@ impl Dispatcher for DispatcherService {
         &self,
         request: Request<UpdateTaskStatusRequest>,
     ) -> Result<Response<UpdateTaskStatusResponse>, Status> {
-        let (node, _) = caller(&request)?;
+        let (node, _) = calling_node(&request)?;
         let leadership = self.leadership()?;
         let UpdateTaskStatusRequest { session_id, updates } = request.into_inner();
         leadership.sessions.check(&node, &session_id)?;
@@ -70,8 +71,9 @@ impl Dispatcher for DispatcherService {
                 let text = "cannot update a task not assigned this node";
                 return Err(Status::permission_denied(text));
             }
-            accepted.push((id, status));
+            accepted.push((id, bounded(status)));
         }
+        leadership.metrics.statuses.inc_by(accepted.len() as u64);
         let mut reports = leadership.reports.lock();
         for (task, status) in accepted {
             reports.task(task, status);
@@ -85,7 +87,7 @@ impl Dispatcher for DispatcherService {
         &self,
         request: Request<UpdateVolumeStatusRequest>,
     ) -> Result<Response<UpdateVolumeStatusResponse>, Status> {
-        let (node, _) = caller(&request)?;
+        let (node, _) = calling_node(&request)?;
         let leadership = self.leadership()?;
         let UpdateVolumeStatusRequest { session_id, updates } = request.into_inner();
         leadership.sessions.check(&node, &session_id)?;
@@ -106,25 +108,25 @@ impl Dispatcher for DispatcherService {
         &self,
         request: Request<TasksRequest>,
     ) -> Result<Response<Self::TasksStream>, Status> {
-        let (node, _) = caller(&request)?;
+        let (node, _) = calling_node(&request)?;
         let leadership = self.leadership()?;
         let session = leadership.sessions.check(&node, &request.get_ref().session_id)?;
-        Ok(Response::new(streams::tasks(leadership, session)))
+        Ok(Response::new(assigned::tasks(leadership, session)))
     }
 
     async fn assignments(
         &self,
         request: Request<AssignmentsRequest>,
     ) -> Result<Response<Self::AssignmentsStream>, Status> {
-        let (node, _) = caller(&request)?;
+        let (node, _) = calling_node(&request)?;
         let leadership = self.leadership()?;
         let session = leadership.sessions.check(&node, &request.get_ref().session_id)?;
-        Ok(Response::new(streams::assignments(leadership, session)))
+        Ok(Response::new(assigned::assignments(leadership, session)))
     }
 }
 
 /// The calling node and the IP address that it called from, as the door found them.
-fn caller<T>(request: &Request<T>) -> Result<(NodeId, String), Status> {
+pub(crate) fn calling_node<T>(request: &Request<T>) -> Result<(NodeId, String), Status> {
     let caller = request
         .extensions()
         .get::<Caller>()

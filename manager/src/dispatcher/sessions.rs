@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use dashmap::DashMap;
-use skep_proto::ids::{NodeId, SessionId};
+use parking_lot::Mutex;
+use skep_proto::ids::{NodeId, SessionId, TaskId, VolumeId};
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::liveness::Beat;
+use super::{
+    follower::{Follower, Touched},
+    liveness::Beat,
+};
 
 /// Why a session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +40,6 @@ impl From<End> for Status {
 pub struct Signal {
     /// Counts changes of the node object.
     pub node: u64,
-    /// Counts changes of what is assigned to the node.
-    pub assignments: u64,
     /// The session is over.
     pub end: Option<End>,
 }
@@ -52,17 +54,44 @@ pub struct Session {
     /// When it is lost.
     pub beat: Arc<Beat>,
     signal: watch::Sender<Signal>,
+    /// The stream of assignments, when there is one.
+    follower: Mutex<Option<Arc<Follower>>>,
 }
 
 impl Session {
     /// A new session, not known to anybody yet.
     pub fn new(node: NodeId, id: SessionId, beat: Arc<Beat>) -> Arc<Session> {
-        Arc::new(Session { node, id, beat, signal: watch::Sender::new(Signal::default()) })
+        let signal = watch::Sender::new(Signal::default());
+        Arc::new(Session { node, id, beat, signal, follower: Mutex::default() })
     }
 
     /// What the session's streams follow.
     pub fn signal(&self) -> watch::Receiver<Signal> {
         self.signal.subscribe()
+    }
+
+    /// Begins to put down what is assigned to the node, for a stream that takes the place of an earlier one.
+    pub fn follow(&self) -> Arc<Follower> {
+        let follower = Arc::new(Follower::default());
+        if let Some(earlier) = self.follower.lock().replace(follower.clone()) {
+            earlier.replaced();
+        }
+        follower
+    }
+
+    /// Nothing more is put down for this stream.
+    pub fn unfollow(&self, follower: &Arc<Follower>) {
+        let mut held = self.follower.lock();
+        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, follower)) {
+            *held = None;
+        }
+    }
+
+    fn touch(&self, touch: impl FnOnce(&Follower)) {
+        let follower = self.follower.lock().clone();
+        if let Some(follower) = follower {
+            touch(&follower);
+        }
     }
 
     fn end(&self, end: End) {
@@ -124,20 +153,25 @@ impl Sessions {
         }
     }
 
-    /// Something that is assigned to the node changed.
-    pub fn assignments_changed(&self, node: &NodeId) {
+    /// A task of the node was touched.
+    pub fn task_touched(&self, node: &NodeId, task: TaskId, touched: Touched) {
         if let Some(session) = self.by_node.get(node) {
-            session.signal.send_modify(|signal| signal.assignments += 1);
+            session.touch(|follower| follower.task(task, touched));
+        }
+    }
+
+    /// A volume that the node has to do with was touched.
+    pub fn volume_touched(&self, node: &NodeId, volume: VolumeId) {
+        if let Some(session) = self.by_node.get(node) {
+            session.touch(|follower| follower.volume(volume));
         }
     }
 
     /// Anything may have changed.
     pub fn everything_changed(&self) {
         for session in &self.by_node {
-            session.signal.send_modify(|signal| {
-                signal.node += 1;
-                signal.assignments += 1;
-            });
+            session.signal.send_modify(|signal| signal.node += 1);
+            session.touch(Follower::everything);
         }
     }
 

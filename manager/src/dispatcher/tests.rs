@@ -50,6 +50,7 @@ impl Running {
             group: group.clone(),
             node_id: "manager1".parse().unwrap(),
             seed: 1,
+            metrics: DispatcherMetrics::default(),
         });
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(dispatcher.clone(), stop.clone()));
@@ -334,7 +335,8 @@ async fn assignments_begin_with_all_there_is_and_follow_what_changes() {
         running.store.update(|tx| tx.create(t)).await.unwrap();
     }
     let second = stream.next().await.unwrap().unwrap();
-    assert_eq!((second.r#type, second.results_in.as_str()), (0, "2"));
+    assert_eq!((second.r#type, second.applies_to.as_str()), (1, "1"), "incremental");
+    assert_eq!(second.results_in, "2");
     let Some(Item::Task(seen)) = second.changes[0].assignment.clone().unwrap().item else {
         panic!("no task")
     };

@@ -23,12 +23,31 @@ pub const REGISTRATION_WINDOW: Duration = Duration::from_secs(8);
 pub const ORPHANED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often expired nodes are looked for: far below the shortest sensible grace, and nothing on an idle machine.
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
-/// How long reported states are gathered, so that several of one task become one write.
-pub const REPORT_BATCH_DELAY: Duration = Duration::from_millis(100);
-/// A batch of reports is written at once when it holds this many tasks or volumes.
-pub const REPORT_BATCH_MAX: usize = 10_000;
-/// How long changes of a node's assignments are gathered.
-pub const ASSIGNMENT_BATCH_DELAY: Duration = Duration::from_millis(100);
+/// How long a reported state is waited on that a task only passes through, so that several of them become one write
+/// (SwarmKit waits as long for all).
+pub const PASSING_GATHERED: Duration = Duration::from_millis(100);
+/// The least time between two writes of states that tasks stay in: far below what anybody notices, and at thousands of
+/// tasks a second enough to share log entries.
+pub const READY_GATHERED: Duration = Duration::from_millis(10);
+/// Tasks in one write: what goes into one log entry, so that the order of writes is the order of reports.
+pub const REPORT_WRITE_MAX: usize = skep_store::BATCH_CHANGES_MAX;
+/// Writes of reports in flight: at a round trip of 10 ms enough for 300,000 reports a second, and a bound on what is
+/// written over when they are refused.
+pub const REPORT_WRITES_IN_FLIGHT_MAX: usize = 16;
+/// Pause before refused reports are written again: until the group takes proposals again, or this manager hears that it
+/// leads no more.
+pub const REPORT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// How long a node that registers is kept waiting for a leader that was elected and does not serve yet. Engines give up
+/// at 5 s.
+pub const BEGIN_WITHIN: Duration = Duration::from_secs(2);
+/// Messages with assignments that all sessions together are to be sent in a second, at most: at about 40 µs each they
+/// take less than half a core from the leader while a wave of tasks lasts.
+pub const ASSIGNMENT_MESSAGES_PER_SECOND: u32 = 10_000;
+/// The least time between two messages with assignments to one node: little beside a round trip and an fsync, and enough
+/// to find the tasks of one decision of the scheduler together.
+pub const ASSIGNMENT_GATHERING_MIN: Duration = Duration::from_millis(5);
+/// The longest: SwarmKit's, which gathers that long from the last change on.
+pub const ASSIGNMENT_GATHERING_MAX: Duration = Duration::from_millis(100);
 /// Requests to write a node's state that may wait; senders wait for room beyond it. More than the nodes that one
 /// leader is to carry, so that all of them can register at once.
 pub const NODE_WRITES_QUEUED_MAX: usize = 16_384;
@@ -47,6 +66,13 @@ pub fn jittered(period: Duration, jitter: Duration, rng: &mut impl Rng) -> Durat
     let jitter = jitter.min(period / 2);
     let off = rng.random_range(Duration::ZERO..=2 * jitter);
     period - jitter + off
+}
+
+/// How long changes of one node's assignments are gathered after a message, with so many sessions.
+pub fn gathering(sessions: usize) -> Duration {
+    let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
+    let fair = Duration::from_secs(1).saturating_mul(sessions) / ASSIGNMENT_MESSAGES_PER_SECOND;
+    fair.clamp(ASSIGNMENT_GATHERING_MIN, ASSIGNMENT_GATHERING_MAX)
 }
 
 /// The heartbeat period of a cluster: what its object says, unless that is absent, negative or nothing.
@@ -106,6 +132,16 @@ mod tests {
         for _ in 0..100 {
             let period = jittered(ms(100), HEARTBEAT_JITTER, &mut rng);
             assert!(period >= ms(50) && period <= ms(150), "{period:?}");
+        }
+    }
+
+    #[test]
+    fn the_more_sessions_the_longer_changes_are_gathered() {
+        let ms = Duration::from_millis;
+        for (sessions, expected) in
+            [(0, 5), (10, 5), (100, 10), (500, 50), (1_000, 100), (10_000, 100), (usize::MAX, 100)]
+        {
+            assert_eq!(gathering(sessions), ms(expected), "{sessions}");
         }
     }
 

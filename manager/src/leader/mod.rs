@@ -20,7 +20,7 @@ use tracing::{error, info};
 use self::defaults::ClusterSeed;
 use crate::{
     allocator, authority, dispatcher,
-    dispatcher::{DispatcherConfig, DispatcherService},
+    dispatcher::{DispatcherConfig, DispatcherMetrics, DispatcherService},
     enforcer,
     group::Group,
     keys, orchestrator, roles, scheduler,
@@ -146,6 +146,7 @@ impl Shared {
             group: Arc::clone(group),
             node_id,
             seed: rand::random(),
+            metrics: DispatcherMetrics::default(),
         });
         let authority = authority::Authority::new(store.clone(), security.clone(), clock.clone());
         Shared { dispatcher, authority }

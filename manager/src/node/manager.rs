@@ -103,6 +103,7 @@ pub struct Manager {
     admin: RaftAdminService,
     local: Door<Routes>,
     pool: ChannelPool,
+    shared: leader::Shared,
 }
 
 /// The task behind a [`Manager`].
@@ -242,6 +243,7 @@ impl Manager {
             admin,
             local,
             pool,
+            shared: context.shared.clone(),
         });
         let following = Following {
             raft,
@@ -318,6 +320,11 @@ impl Manager {
     /// The raft group as this manager sees it.
     pub fn raft_status(&self) -> GetRaftStatusResponse {
         self.admin.status()
+    }
+
+    /// What works only while this manager leads.
+    pub fn shared(&self) -> &leader::Shared {
+        &self.shared
     }
 
     /// The raft node.

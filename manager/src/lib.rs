@@ -5,7 +5,7 @@
 //! Loops talk to each other through the store alone.
 //!
 //! From the outside in: [`daemon`] is the machine's way into and out of a cluster, [`node`] what it is while in one,
-//! [`leader`] what it does while it leads. [`control`], [`watch`], [`dispatcher`] and [`authority`] are the services.
+//! [`leader`] what it does while it leads. [`control`], [`watch`], [`dispatcher`], [`logs`] and [`authority`] are the services.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +22,7 @@ pub mod group;
 pub mod keys;
 pub mod leader;
 pub mod logging;
+pub mod logs;
 pub mod metrics;
 pub mod node;
 pub mod options;

@@ -141,6 +141,8 @@ fn register(registry: &mut Registry, daemon: &Daemon) {
     shared.dispatcher.metrics().register(registry);
     let sessions = shared.dispatcher.session_count() as u64;
     gauge(registry, "skep_dispatcher_sessions", "Nodes in session with this manager", sessions);
+    let readers = shared.logs.subscription_count() as u64;
+    gauge(registry, "skep_log_subscriptions", "Clients that read logs of tasks", readers);
 }
 
 fn raft(registry: &mut Registry, status: &skep_proto::skep::GetRaftStatusResponse) {

@@ -23,7 +23,9 @@ use crate::{
     dispatcher::{DispatcherConfig, DispatcherMetrics, DispatcherService},
     enforcer,
     group::Group,
-    keys, orchestrator, roles, scheduler,
+    keys,
+    logs::{self, LogBroker},
+    orchestrator, roles, scheduler,
 };
 
 /// Pause before the first write of a leadership is tried again.
@@ -57,6 +59,8 @@ pub struct LeaderContext {
 pub struct Shared {
     /// Sessions of nodes.
     pub dispatcher: DispatcherService,
+    /// Logs of tasks.
+    pub logs: LogBroker,
     /// Certificates.
     pub authority: authority::Authority,
 }
@@ -68,6 +72,7 @@ pub async fn lead(context: LeaderContext) {
     let LeaderContext { store, group, shared, cluster_id, clock, .. } = context.clone();
     tokio::select! {
         () = dispatcher::run(shared.dispatcher.clone(), stop.child_token()) => {}
+        () = logs::run(shared.logs.clone()) => {}
         () = roles::run(store.clone(), group) => {}
         () = allocator::run(store.clone()) => {}
         () = keys::run(store.clone(), cluster_id, StdRng::from_os_rng()) => {}
@@ -149,6 +154,6 @@ impl Shared {
             metrics: DispatcherMetrics::default(),
         });
         let authority = authority::Authority::new(store.clone(), security.clone(), clock.clone());
-        Shared { dispatcher, authority }
+        Shared { dispatcher, logs: LogBroker::new(store.clone()), authority }
     }
 }

@@ -6,7 +6,8 @@ use skep_proto::{
     skep::raft_admin_server::RaftAdminServer,
     swarmkit::{
         ca_server::CaServer, control_server::ControlServer, dispatcher_server::DispatcherServer,
-        node_ca_server::NodeCaServer, watch_server::WatchServer,
+        log_broker_server::LogBrokerServer, logs_server::LogsServer, node_ca_server::NodeCaServer,
+        watch_server::WatchServer,
     },
 };
 use tonic::service::Routes;
@@ -39,6 +40,8 @@ fn common(context: &LeaderContext, admin: &RaftAdminService) -> Routes {
     Routes::new(ControlServer::new(control))
         .add_service(WatchServer::new(WatchService::new(context.store.clone())))
         .add_service(DispatcherServer::new(context.shared.dispatcher.clone()))
+        .add_service(LogBrokerServer::new(context.shared.logs.clone()))
+        .add_service(LogsServer::new(context.shared.logs.clone()))
         .add_service(CaServer::new(context.shared.authority.ca_service()))
         .add_service(NodeCaServer::new(context.shared.authority.node_ca_service()))
         .add_service(RaftAdminServer::new(admin.clone()))

@@ -1,0 +1,144 @@
+//! Which tasks a selector means, and whether a message may come from the node that sent it. Pure.
+
+use std::collections::BTreeSet;
+
+use skep_proto::{
+    ids::{NodeId, ServiceId, TaskId},
+    swarmkit::{LogContext, LogSelector, Node, Task, TaskState, node_status::State},
+};
+use skep_store::{By, Tables};
+use tonic::Status;
+
+use super::sources::Presence;
+
+/// Services, nodes and tasks that one selector may name: far more than anybody types, and few enough to be looked up at
+/// every change of a task.
+pub const SELECTOR_IDS_MAX: usize = 1_000;
+
+/// A selector with ids that can be ids.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// All tasks of these.
+    pub services: BTreeSet<ServiceId>,
+    /// All tasks on these.
+    pub nodes: BTreeSet<NodeId>,
+    /// Exactly these.
+    pub tasks: BTreeSet<TaskId>,
+}
+
+/// Where the logs of a selection are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The nodes that have tasks of it.
+    pub nodes: BTreeSet<NodeId>,
+    /// Tasks that are wanted and have no node.
+    pub unscheduled: BTreeSet<TaskId>,
+}
+
+impl Selection {
+    /// Checks what a client asks for.
+    pub fn of(selector: Option<&LogSelector>) -> Result<Selection, Status> {
+        let Some(selector) = selector else {
+            return Err(Status::invalid_argument("log selector must be provided"));
+        };
+        let LogSelector { service_ids, node_ids, task_ids } = selector;
+        let count = service_ids.len() + node_ids.len() + task_ids.len();
+        if count == 0 {
+            return Err(Status::invalid_argument("log selector must not be empty"));
+        }
+        if count > SELECTOR_IDS_MAX {
+            return Err(Status::invalid_argument(format!(
+                "log selector names {count} services, nodes and tasks: ask for {SELECTOR_IDS_MAX} at most"
+            )));
+        }
+        let invalid = |error: skep_proto::ids::InvalidId| {
+            Status::invalid_argument(format!("log selector: {error}"))
+        };
+        Ok(Selection {
+            services: service_ids
+                .iter()
+                .map(|id| id.parse())
+                .collect::<Result<_, _>>()
+                .map_err(invalid)?,
+            nodes: node_ids
+                .iter()
+                .map(|id| id.parse())
+                .collect::<Result<_, _>>()
+                .map_err(invalid)?,
+            tasks: task_ids
+                .iter()
+                .map(|id| id.parse())
+                .collect::<Result<_, _>>()
+                .map_err(invalid)?,
+        })
+    }
+
+    /// Whether the task is meant.
+    pub fn includes(&self, task: &Task) -> bool {
+        let among =
+            |ids: &BTreeSet<ServiceId>| task.service_id.parse().is_ok_and(|id| ids.contains(&id));
+        among(&self.services)
+            || task.id.parse().is_ok_and(|id| self.tasks.contains(&id))
+            || task.node_id.parse().is_ok_and(|id| self.nodes.contains(&id))
+    }
+
+    /// Where its logs are now.
+    pub fn found(&self, tables: &Tables) -> Found {
+        let mut found = Found { nodes: self.nodes.clone(), unscheduled: BTreeSet::new() };
+        let of_services = self.services.iter().flat_map(|id| tables.find::<Task>(By::Service(*id)));
+        let by_id = self.tasks.iter().filter_map(|id| tables.get::<Task>(id));
+        for task in of_services.chain(by_id) {
+            if let Ok(node) = task.node_id.parse() {
+                found.nodes.insert(node);
+            } else if task.desired_state <= TaskState::Complete as i32
+                && let Ok(id) = task.id.parse()
+            {
+                found.unscheduled.insert(id);
+            }
+        }
+        found
+    }
+
+    /// Whether this node may publish a message of this context in answer to the selection: it must be about one of its own
+    /// tasks, and that has to be meant. A task that is gone by now is the node's word.
+    pub fn admits(
+        &self,
+        tables: &Tables,
+        caller: &NodeId,
+        context: Option<&LogContext>,
+    ) -> Result<(), Status> {
+        let claimed = context.map(|context| context.node_id.as_str()).unwrap_or_default();
+        if claimed != caller.as_str() {
+            return Err(Status::permission_denied(format!(
+                "invalid NodeID: expected={caller};received={claimed}"
+            )));
+        }
+        let task = context.and_then(|context| tables.get_text::<Task>(&context.task_id));
+        match (task, context) {
+            (Some(task), Some(context))
+                if task.node_id != caller.as_str() || task.service_id != context.service_id =>
+            {
+                Err(Status::permission_denied(format!(
+                    "cannot publish logs of task {}, which is not assigned to this node or not of service {}",
+                    task.id, context.service_id
+                )))
+            }
+            (Some(task), _) if !self.includes(task) => Err(Status::permission_denied(format!(
+                "cannot publish logs of task {}, which nobody asked for",
+                task.id
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a node can be expected to answer, when it does not listen now.
+pub fn presence(tables: &Tables, node: &NodeId) -> Presence {
+    let state = tables
+        .get::<Node>(node)
+        .map(|node| node.status.as_ref().map_or(State::Unknown, |s| s.state()));
+    match state {
+        None | Some(State::Down) => Presence::Gone,
+        Some(State::Unknown | State::Ready | State::Disconnected) => Presence::Up,
+    }
+}

@@ -1,0 +1,261 @@
+//! Which nodes the logs of one subscription come from, how far each is, and what is missing in the end. Pure: moments are
+//! handed in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use skep_proto::ids::{NodeId, TaskId};
+
+/// How long a node that is up may take to listen for subscriptions: after a change of leader it comes back within
+/// seconds.
+pub const LISTENING_WITHIN: Duration = Duration::from_secs(4);
+/// How long a node may take to begin to publish once it was told of a subscription. It answers at once, even when it has
+/// nothing to say; one that is lost meanwhile is noticed only later.
+pub const PUBLISHING_WITHIN: Duration = Duration::from_secs(10);
+
+/// How SwarmKit begins to say what is missing.
+const INCOMPLETE: &str =
+    "warning: incomplete log stream. some logs could not be retrieved for the following reasons: ";
+
+/// What is known of a node when it is first expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It listens for subscriptions.
+    Listening,
+    /// It is up, and may listen soon.
+    Up,
+    /// It is down, or not part of the cluster.
+    Gone,
+}
+
+/// How far a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// It does not listen yet, and is given up at this moment.
+    Awaited { until: Duration },
+    /// It was told, and is given up at this moment.
+    Told { until: Duration },
+    /// It publishes.
+    Publishing,
+    /// It has said all, or was given up.
+    Done,
+}
+
+/// The sources of one subscription.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The subscription goes on for as long as its client wants.
+    follow: bool,
+    nodes: BTreeMap<NodeId, Source>,
+    reasons: BTreeMap<NodeId, String>,
+    unscheduled: BTreeSet<TaskId>,
+}
+
+impl Sources {
+    /// No source yet.
+    pub fn new(follow: bool) -> Sources {
+        Sources { follow, ..Sources::default() }
+    }
+
+    /// Logs of this node are wanted. Says whether it is to be told now.
+    pub fn expect(&mut self, node: NodeId, presence: Presence, now: Duration) -> bool {
+        if self.nodes.contains_key(&node) {
+            return false;
+        }
+        let source = match presence {
+            Presence::Listening => Source::Told { until: now + PUBLISHING_WITHIN },
+            Presence::Up => Source::Awaited { until: now + LISTENING_WITHIN },
+            Presence::Gone => {
+                self.nodes.insert(node, Source::Done);
+                self.missing(node, "is not available");
+                return false;
+            }
+        };
+        self.nodes.insert(node, source);
+        presence == Presence::Listening
+    }
+
+    /// Logs of this task are wanted, and no node has it.
+    pub fn unscheduled(&mut self, task: TaskId) {
+        self.unscheduled.insert(task);
+    }
+
+    /// The task was given to a node.
+    pub fn scheduled(&mut self, task: &TaskId) {
+        self.unscheduled.remove(task);
+    }
+
+    /// Whether logs of the node are wanted.
+    pub fn includes(&self, node: &NodeId) -> bool {
+        self.nodes.contains_key(node)
+    }
+
+    /// The node began to listen. Says whether it is to be told.
+    pub fn listening(&mut self, node: &NodeId, now: Duration) -> bool {
+        let follow = self.follow;
+        match self.nodes.get_mut(node) {
+            Some(source) if follow || matches!(source, Source::Awaited { .. }) => {
+                *source = Source::Told { until: now + PUBLISHING_WITHIN };
+                self.reasons.remove(node);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The node publishes.
+    pub fn publishing(&mut self, node: &NodeId) {
+        if let Some(source @ (Source::Awaited { .. } | Source::Told { .. })) =
+            self.nodes.get_mut(node)
+        {
+            *source = Source::Publishing;
+        }
+    }
+
+    /// The node has said all.
+    pub fn done(&mut self, node: &NodeId) {
+        if let Some(source) = self.nodes.get_mut(node) {
+            *source = Source::Done;
+        }
+    }
+
+    /// The node is lost: `how` goes on from "node X ".
+    pub fn lost(&mut self, node: &NodeId, how: &str) {
+        if self.nodes.get(node).is_some_and(|source| *source != Source::Done) {
+            self.nodes.insert(*node, Source::Done);
+            self.missing(*node, how);
+        }
+    }
+
+    /// Gives up who did not come in time.
+    pub fn expire(&mut self, now: Duration) {
+        let late: Vec<(NodeId, &str)> = self
+            .nodes
+            .iter()
+            .filter_map(|(node, source)| match source {
+                Source::Awaited { until } if *until <= now => Some((*node, "is not available")),
+                Source::Told { until } if *until <= now => Some((*node, "did not answer in time")),
+                _ => None,
+            })
+            .collect();
+        for (node, how) in late {
+            self.lost(&node, how);
+        }
+    }
+
+    /// When [`expire`](Self::expire) has something to do next.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let until = |source: &Source| match source {
+            Source::Awaited { until } | Source::Told { until } => Some(*until),
+            Source::Publishing | Source::Done => None,
+        };
+        self.nodes.values().filter_map(until).min()
+    }
+
+    /// Whether nothing more is to be waited for.
+    pub fn is_complete(&self) -> bool {
+        !self.follow && self.nodes.values().all(|source| *source == Source::Done)
+    }
+
+    /// What is missing, in SwarmKit's words; none when nothing is.
+    pub fn missing_text(&self) -> Option<String> {
+        let nodes = self.reasons.values().cloned();
+        let tasks =
+            self.unscheduled.iter().map(|task| format!("task {task} has not been scheduled"));
+        let reasons: Vec<String> = nodes.chain(tasks).collect();
+        (!reasons.is_empty()).then(|| format!("{INCOMPLETE}{}", reasons.join(", ")))
+    }
+
+    fn missing(&mut self, node: NodeId, how: &str) {
+        self.reasons.insert(node, format!("node {node} {how}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn node(name: &str) -> NodeId {
+        name.parse().unwrap()
+    }
+
+    fn reasons(sources: &Sources) -> String {
+        let text = sources.missing_text().unwrap_or_default();
+        text.strip_prefix(INCOMPLETE).unwrap_or(&text).to_owned()
+    }
+
+    #[test]
+    fn it_is_over_when_every_node_has_said_all_or_was_given_up() {
+        let mut sources = Sources::new(false);
+        assert!(sources.expect(node("a"), Presence::Listening, NOW));
+        assert!(!sources.expect(node("a"), Presence::Listening, NOW), "told once");
+        assert!(!sources.expect(node("b"), Presence::Up, NOW));
+        assert!(!sources.expect(node("c"), Presence::Gone, NOW));
+        sources.unscheduled("t1".parse().unwrap());
+        sources.publishing(&node("a"));
+        sources.done(&node("a"));
+        assert!(!sources.is_complete());
+        assert!(sources.listening(&node("b"), NOW));
+        assert!(!sources.listening(&node("b"), NOW));
+        sources.publishing(&node("b"));
+        assert_eq!(sources.next_deadline(), None);
+        sources.lost(&node("b"), "disconnected unexpectedly");
+        assert!(sources.is_complete());
+        assert_eq!(
+            sources.missing_text().unwrap(),
+            "warning: incomplete log stream. some logs could not be retrieved for the following reasons: node b \
+             disconnected unexpectedly, node c is not available, task t1 has not been scheduled"
+        );
+    }
+
+    #[test]
+    fn nobody_is_waited_for_without_end() {
+        let mut sources = Sources::new(false);
+        sources.expect(node("listens"), Presence::Listening, NOW);
+        sources.expect(node("up"), Presence::Up, NOW);
+        assert_eq!(sources.next_deadline(), Some(NOW + LISTENING_WITHIN));
+        sources.expire(NOW + LISTENING_WITHIN);
+        assert_eq!(sources.next_deadline(), Some(NOW + PUBLISHING_WITHIN));
+        assert!(!sources.is_complete());
+        sources.expire(NOW + PUBLISHING_WITHIN);
+        assert!(sources.is_complete());
+        assert_eq!(
+            reasons(&sources),
+            "node listens did not answer in time, node up is not available"
+        );
+    }
+
+    #[test]
+    fn who_has_said_all_is_missed_by_nobody() {
+        let mut sources = Sources::new(false);
+        sources.expect(node("a"), Presence::Listening, NOW);
+        sources.done(&node("a"));
+        sources.lost(&node("a"), "disconnected unexpectedly");
+        sources.lost(&node("stranger"), "is not available");
+        assert!(sources.is_complete());
+        assert_eq!(sources.missing_text(), None);
+    }
+
+    #[test]
+    fn a_subscription_that_follows_ends_never_and_takes_a_node_back() {
+        let mut sources = Sources::new(true);
+        sources.expect(node("a"), Presence::Listening, NOW);
+        sources.lost(&node("a"), "disconnected unexpectedly");
+        assert!(!sources.is_complete());
+        assert_eq!(reasons(&sources), "node a disconnected unexpectedly");
+        assert!(sources.listening(&node("a"), NOW));
+        assert_eq!(sources.missing_text(), None);
+        sources.unscheduled("t".parse().unwrap());
+        sources.scheduled(&"t".parse().unwrap());
+        assert_eq!(sources.missing_text(), None);
+    }
+
+    #[test]
+    fn without_any_source_it_is_over_at_once() {
+        assert!(Sources::new(false).is_complete());
+    }
+}

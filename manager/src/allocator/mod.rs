@@ -20,6 +20,7 @@ use std::{
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use skep_proto::{
     ids::{NetworkId, ServiceId, TaskId},
+    prost_types::Timestamp,
     swarmkit::{Network, Service, Task, TaskState},
 };
 use skep_store::{Action, By, Commit, Event, Kind, Select, Selector, Store, Tables, Watcher};
@@ -45,6 +46,20 @@ pub async fn run(store: Store) {
         drop(view);
         allocator.follow(watcher).await;
         tracing::warn!("fell behind the store: looking at all new tasks again");
+    }
+}
+
+/// A task that is about to be created: pending from the start when it has all that it needs, which saves a write of nearly
+/// every task. Any other stays new, and the allocator goes on with it. To be asked inside the transaction that creates it.
+pub fn admit(tables: &Tables, task: Task, now: Timestamp) -> Task {
+    let service = decide::service_of(tables, &task);
+    let known = service.map_or(task.service_id.is_empty(), |service| decide::is_current(service));
+    if !known || !decide::is_new(&task) {
+        return task;
+    }
+    match decide::admitted(tables, &task, service.map(|service| &**service), now) {
+        Ok(pending) => pending,
+        Err(_) => task,
     }
 }
 

@@ -252,3 +252,29 @@ async fn tasks_that_are_not_wanted_any_more_are_left_alone() {
     assert_eq!(running.shown("ended"), "NEW ");
     assert_eq!(running.shown("removed"), "NEW ");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_lacks_nothing_is_pending_from_the_start() {
+    let running = Running::begin().await;
+    running.create_service(service("web", publishing(&[8080]))).await;
+    let now = || running.store.update(|tx| Ok::<_, skep_store::StoreError>(tx.now()));
+    let now = now().await.unwrap();
+    let admitted = |task: Task| {
+        let task = admit(&running.store.view(), task, now);
+        task.status.unwrap().message
+    };
+    // Not before the service has its ports.
+    let first = task("first", "web", &[]);
+    running.create_tasks(vec![first]).await;
+    running.until("first", "pending task scheduling 8080").await;
+    assert_eq!(admitted(task("t", "web", &[])), "pending task scheduling");
+    assert_eq!(admitted(task("t", "web", &["bridge"])), "pending task scheduling");
+    assert_eq!(admitted(task("t", "web", &["span"])), "created");
+    assert_eq!(admitted(task("t", "gone", &[])), "created");
+    running
+        .change_service("web", |s| s.spec.as_mut().unwrap().endpoint = publishing(&[8081]))
+        .await;
+    let changed = running.store.view().get_text::<Service>("web").cloned().unwrap();
+    let stale = Service { endpoint: None, ..Service::clone(&changed) };
+    assert!(!decide::is_current(&stale));
+}

@@ -22,6 +22,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{
     Request,
     transport::{Endpoint, Server},
@@ -121,7 +122,7 @@ impl Swarm {
             seed: 1,
             metrics: DispatcherMetrics::default(),
         });
-        let leading = tokio::spawn(run(dispatcher.clone(), CancellationToken::new()));
+        let leading = tokio::spawn(run(dispatcher.clone()));
         let mut agents = JoinSet::new();
         for (seed, name) in names.into_iter().enumerate() {
             let host = description::described(&name, 2, 1 << 30);
@@ -147,7 +148,7 @@ impl Swarm {
     async fn change_leader(&mut self, after: Duration) {
         self.leading.abort();
         sleep(after).await;
-        self.leading = tokio::spawn(run(self.dispatcher.clone(), CancellationToken::new()));
+        self.leading = tokio::spawn(run(self.dispatcher.clone()));
     }
 
     /// How long it takes, in the time of the test, until that many nodes are in session.

@@ -162,7 +162,8 @@ mod tests {
         let ending = task("a", Running, Shutdown);
         let placed = Task { slot: 1, ..assigned.clone() };
         let moved = task("b", Assigned, Running);
-        let table: [(Option<&Task>, Option<&Task>, &[(&str, Touched)]); 11] = [
+        type Row<'a> = (Option<&'a Task>, Option<&'a Task>, &'a [(&'a str, Touched)]);
+        let table: [Row<'_>; 11] = [
             (None, Some(&pending), &[]),
             (Some(&pending), Some(&assigned), &[("a", Touched::Changed)]),
             (Some(&assigned), Some(&placed), &[("a", Touched::Changed)]),

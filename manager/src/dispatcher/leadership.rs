@@ -164,10 +164,10 @@ impl Leadership {
         self.registrations.lock().remove(node);
     }
 
-    /// Ends all sessions and opens no more. Says whose they were.
-    pub fn end(&self) -> Vec<NodeId> {
+    /// Ends all sessions and opens no more.
+    pub fn end(&self) {
         self.over.store(true, Ordering::SeqCst);
-        self.sessions.end_all(End::Stopped)
+        self.sessions.end_all(End::Stopped);
     }
 
     fn period(&self) -> Duration {

@@ -38,18 +38,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use skep_proto::ids::NodeId;
-use skep_store::{Store, StoreError};
+use skep_store::Store;
 use tokio::{sync::Notify, time::timeout};
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 pub use self::metrics::DispatcherMetrics;
 pub(crate) use self::service::calling_node;
-use self::{
-    leadership::Leadership,
-    node_state::NodeChange,
-    timing::{BEGIN_WITHIN, DISCONNECT_WRITE_MAX},
-};
+use self::{leadership::Leadership, timing::BEGIN_WITHIN};
 use crate::group::Group;
 
 /// What the dispatcher works with.
@@ -125,35 +120,24 @@ impl DispatcherService {
 }
 
 /// Serves nodes while this manager leads: to be started once it leads and has applied everything up to its election, one
-/// at a time. Ends when `stop` is cancelled, after it told the nodes to look for another manager and recorded that. When
-/// the future is dropped instead, sessions end all the same and nothing is recorded.
-pub async fn run(dispatcher: DispatcherService, stop: CancellationToken) {
+/// at a time. Never returns. When it is dropped all sessions end, and their nodes are told to look for another manager.
+///
+/// Nothing is recorded of them then: the next leader finds out within seconds which nodes are there, and two writes for
+/// each node at every change of leader would tell nobody more.
+pub async fn run(dispatcher: DispatcherService) {
     let (leadership, queue) = Leadership::begin(&dispatcher.shared.config);
     let serving = Serving { dispatcher, leadership };
     let leadership = &*serving.leadership;
     serving.dispatcher.shared.leadership.store(Some(serving.leadership.clone()));
     serving.dispatcher.shared.began.notify_waiters();
-    let loops = async {
-        tokio::join!(
-            node_writes::run(leadership, queue),
-            report_writes::run(leadership),
-            fan_out::store_changes(leadership),
-            fan_out::membership_changes(leadership),
-            liveness_loop::sweep(leadership),
-            liveness_loop::record_unknown(leadership),
-        )
-    };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        _ = loops => {}
-    }
-    let nodes = serving.end();
-    let disconnected = leadership.store.batch(nodes, |tx, node| {
-        node_writes::apply(tx, node, Some(&NodeChange::Disconnected)).map(drop::<bool>)
-    });
-    // Not possible any more when leadership is lost; the next leader finds out by itself.
-    let _: Result<Vec<Result<(), skep_store::UpdateError<StoreError>>>, _> =
-        timeout(DISCONNECT_WRITE_MAX, disconnected).await;
+    tokio::join!(
+        node_writes::run(leadership, queue),
+        report_writes::run(leadership),
+        fan_out::store_changes(leadership),
+        fan_out::membership_changes(leadership),
+        liveness_loop::sweep(leadership),
+        liveness_loop::record_unknown(leadership),
+    );
 }
 
 /// Ends the sessions when the loops do, however that comes about.
@@ -162,15 +146,9 @@ struct Serving {
     leadership: Arc<Leadership>,
 }
 
-impl Serving {
-    fn end(&self) -> Vec<NodeId> {
-        self.dispatcher.shared.leadership.store(None);
-        self.leadership.end()
-    }
-}
-
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.end();
+        self.dispatcher.shared.leadership.store(None);
+        self.leadership.end();
     }
 }

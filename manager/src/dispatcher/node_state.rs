@@ -11,8 +11,6 @@ pub const LEADER_CHANGED: &str =
 pub const SILENT: &str = "heartbeat failure";
 /// Text of the status of a node that did not come to the new leader.
 pub const NEVER_CAME: &str = "heartbeat failure for node in \"unknown\" state";
-/// Text of the status of a node whose session this manager ended.
-pub const DISCONNECTED: &str = "node is currently trying to find new manager";
 
 /// What happened to a node.
 #[allow(
@@ -32,8 +30,6 @@ pub enum NodeChange {
     Unknown,
     /// It is lost, for this reason.
     Down(&'static str),
-    /// This manager ended its session.
-    Disconnected,
 }
 
 /// The node after the change, or none when it is as it should be.
@@ -49,8 +45,6 @@ pub fn changed(node: &Node, change: &NodeChange) -> Option<Node> {
         NodeChange::Unknown => with_state(&old, State::Unknown, LEADER_CHANGED),
         NodeChange::Down(_) if old.state() == State::Down => return None,
         NodeChange::Down(reason) => with_state(&old, State::Down, reason),
-        NodeChange::Disconnected if old.state() != State::Ready => return None,
-        NodeChange::Disconnected => with_state(&old, State::Disconnected, DISCONNECTED),
     };
     let description = match change {
         NodeChange::Ready { description: Some(new), .. } => Some(new.clone()),
@@ -136,12 +130,10 @@ mod tests {
                 "DOWN heartbeat failure for node in \"unknown\" state @a old",
             ),
             (
-                node(Ready, "", "a"),
-                NodeChange::Disconnected,
-                "DISCONNECTED node is currently trying to find new manager @a old",
+                node(Disconnected, "node is currently trying to find new manager", "a"),
+                ready(None, "b"),
+                "READY  @b old",
             ),
-            (node(Down, SILENT, "a"), NodeChange::Disconnected, "-"),
-            (node(Disconnected, DISCONNECTED, "a"), ready(None, "b"), "READY  @b old"),
         ];
         for (node, change, expected) in table {
             assert_eq!(after(&node, change.clone()), expected, "{:?} {change:?}", node.status);

@@ -137,13 +137,12 @@ impl Sessions {
         }
     }
 
-    /// Ends all sessions and says whose they were.
-    pub fn end_all(&self, end: End) -> Vec<NodeId> {
+    /// Ends all sessions.
+    pub fn end_all(&self, end: End) {
         let nodes: Vec<_> = self.by_node.iter().map(|entry| *entry.key()).collect();
         for node in &nodes {
             self.end(node, end);
         }
-        nodes
     }
 
     /// The node object changed.
@@ -217,7 +216,7 @@ mod tests {
         let held = session("n", "s");
         let seen = held.signal();
         sessions.open(held.clone());
-        assert_eq!(sessions.end_all(End::Stopped), ["n".parse().unwrap()]);
+        sessions.end_all(End::Stopped);
         held.end(End::NotRegistered);
         assert_eq!(seen.borrow().end, Some(End::Stopped));
         assert_eq!(sessions.len(), 0);

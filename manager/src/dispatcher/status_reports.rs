@@ -63,7 +63,8 @@ impl Reports {
     }
 
     /// How many objects are to be written.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.passing.len() + self.ready.len() + self.unpublished.len()
     }
 

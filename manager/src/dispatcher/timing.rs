@@ -55,8 +55,6 @@ pub const NODE_WRITES_QUEUED_MAX: usize = 16_384;
 pub const NODE_WRITES_BATCH_MAX: usize = 1_000;
 /// How long the first message of a session waits for the network keys of a new cluster. Agents give up at 5 s.
 pub const KEYS_WAIT_MAX: Duration = Duration::from_secs(2);
-/// How long a stopping dispatcher may take to record that its nodes are looking for another manager.
-pub const DISCONNECT_WRITE_MAX: Duration = Duration::from_millis(250);
 /// Agents may be told of this many managers at this weight each (SwarmKit's weight).
 pub const MANAGER_WEIGHT: i64 = 10;
 

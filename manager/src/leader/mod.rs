@@ -14,7 +14,6 @@ use skep_proto::{
     swarmkit::{Cluster, Network, Node, node_spec},
 };
 use skep_store::{By, Store, StoreError, Tx, UpdateError};
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use self::defaults::ClusterSeed;
@@ -68,10 +67,9 @@ pub struct Shared {
 /// Runs the control loops. Returns only when one of them ends by itself, which none should.
 pub async fn lead(context: LeaderContext) {
     bootstrap(&context).await;
-    let stop = CancellationToken::new();
     let LeaderContext { store, group, shared, cluster_id, clock, .. } = context.clone();
     tokio::select! {
-        () = dispatcher::run(shared.dispatcher.clone(), stop.child_token()) => {}
+        () = dispatcher::run(shared.dispatcher.clone()) => {}
         () = logs::run(shared.logs.clone()) => {}
         () = roles::run(store.clone(), group) => {}
         () = allocator::run(store.clone()) => {}

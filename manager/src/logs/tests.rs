@@ -412,13 +412,11 @@ async fn a_change_of_leader_ends_all_streams_with_a_reason() {
     let refused = running.try_subscribe(&["sa"], true).await.err().unwrap();
     assert_eq!(refused.code(), Code::Unavailable);
     // A call that comes a little before the next leader's broker waits for it.
-    let (next, listened) = tokio::join!(
-        async {
-            sleep(Duration::from_secs(1)).await;
-            tokio::spawn(run(running.broker.clone()))
-        },
-        running.listen("a"),
-    );
-    drop(listened);
+    let broker = running.broker.clone();
+    let next = tokio::spawn(async move {
+        sleep(Duration::from_secs(1)).await;
+        run(broker).await;
+    });
+    drop(running.listen("a").await);
     next.abort();
 }

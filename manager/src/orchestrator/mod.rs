@@ -4,15 +4,40 @@
 //! Where tasks run is the scheduler's; what they do, the workers'. All of them meet in the store alone: a task's observed
 //! state and its desired state are the protocol.
 
+mod act;
+mod board;
+mod change;
+mod dirty;
+mod mind;
+mod moment;
+mod nodes;
+mod observe;
+mod plan;
+mod reaper;
+mod replicated;
+mod restart;
+mod run;
+mod slot;
 pub mod task;
+mod update;
+mod work;
 
-use rand::rngs::StdRng;
+use rand::{SeedableRng as _, rngs::StdRng};
 use skep_ca::Clock;
 use skep_store::Store;
 
+use self::run::{Orchestrator, RETRY_DELAY};
+
 /// Orchestrates services for as long as this manager leads. Never returns; safe to drop: the next leader goes on from what
 /// the store holds.
-pub async fn run(_store: Store, _clock: Clock, _rng: StdRng) {
-    // No mode of service is orchestrated yet.
-    std::future::pending().await
+pub async fn run(store: Store, clock: Clock, mut rng: StdRng) {
+    loop {
+        let rng = StdRng::from_rng(&mut rng);
+        let lost = Orchestrator::new(store.clone(), clock.clone(), rng).work().await;
+        tracing::debug!(%lost, "the orchestrator begins anew");
+        clock.sleep(RETRY_DELAY).await;
+    }
 }
+
+#[cfg(test)]
+mod tests;

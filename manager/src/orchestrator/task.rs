@@ -1,5 +1,7 @@
 //! Making a task from its service, and reading what a task is and should be.
 
+use std::sync::Arc;
+
 use rand::RngCore;
 use skep_proto::{
     ids::{NodeId, ServiceId, TaskId},
@@ -8,6 +10,10 @@ use skep_proto::{
         Cluster, Endpoint, Service, ServiceSpec, Task, TaskState, TaskStatus, service_spec::Mode,
     },
 };
+use skep_store::{By, Tables};
+
+use super::moment::Moment;
+
 /// Message of a task's first status, as in SwarmKit.
 const CREATED: &str = "created";
 
@@ -74,4 +80,73 @@ pub fn new_task(
 pub fn is_job(service: &Service) -> bool {
     let mode = service.spec.as_ref().and_then(|spec| spec.mode.as_ref());
     matches!(mode, Some(Mode::ReplicatedJob(_) | Mode::GlobalJob(_)))
+}
+
+/// The state that the task was last seen in.
+pub(super) fn state(task: &Task) -> i32 {
+    task.status.as_ref().map_or(0, |status| status.state)
+}
+
+/// Whether the task is to run, now or later, or to run to its end.
+pub(super) fn is_wanted(task: &Task) -> bool {
+    task.desired_state <= TaskState::Complete as i32
+}
+
+/// Whether the task has ended, in whatever way.
+pub(super) fn has_ended(task: &Task) -> bool {
+    state(task) > TaskState::Running as i32
+}
+
+/// Whether the task has ended in a way that its service did not ask for. A job's task is meant to end well.
+pub(super) fn has_failed(task: &Task) -> bool {
+    has_ended(task) && !(is_of_job(task) && state(task) == TaskState::Complete as i32)
+}
+
+/// Whether the task belongs to a run of a job.
+pub(super) fn is_of_job(task: &Task) -> bool {
+    task.job_iteration.is_some()
+}
+
+/// The task's id; none if it is not one, which no stored task has.
+pub(super) fn id(task: &Task) -> Option<TaskId> {
+    task.id.parse().ok()
+}
+
+/// Where a task of the service belongs.
+pub(super) fn place(service: &Service, task: &Task) -> Option<Place> {
+    match is_global(service) {
+        true => task.node_id.parse().ok().map(Place::Node),
+        false => Some(Place::Slot(task.slot)),
+    }
+}
+
+/// Whether the service has a task on each node.
+pub(super) fn is_global(service: &Service) -> bool {
+    let mode = service.spec.as_ref().and_then(|spec| spec.mode.as_ref());
+    matches!(mode, Some(Mode::Global(_) | Mode::GlobalJob(_)))
+}
+
+/// Every task at a place, the oldest first.
+pub(super) fn tasks_at(tables: &Tables, at: PlaceOf) -> Vec<&Arc<Task>> {
+    let service = at.service;
+    let mut tasks: Vec<&Arc<Task>> = match at.place {
+        Place::Slot(slot) => tables.find(By::Slot(service, slot)).collect(),
+        Place::Node(node) => tables
+            .find::<Task>(By::Node(node))
+            .filter(|task| task.service_id == service.as_str())
+            .collect(),
+    };
+    sort_by_age(&mut tasks);
+    tasks
+}
+
+/// Sorts tasks, the oldest first.
+pub(super) fn sort_by_age(tasks: &mut [&Arc<Task>]) {
+    if tasks.len() > 1 {
+        let version = |task: &Task| task.meta.as_ref().and_then(|m| m.version).map(|v| v.index);
+        tasks.sort_by(|a, b| {
+            let age = |task: &Task| (Moment::created(task), version(task));
+            age(a).cmp(&age(b)).then_with(|| a.id.cmp(&b.id))
+        });
+    }
 }

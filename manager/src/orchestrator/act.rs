@@ -1,0 +1,195 @@
+//! The orchestrator's writes. Each part of a batch looks at the head of the store once more and does there what is right
+//! now, whatever was true when it was queued.
+
+use rand::RngCore;
+use skep_proto::{
+    ids::{ServiceId, TaskId},
+    swarmkit::{Service, Task, TaskState, Version},
+};
+use skep_store::{StoreError, Tx};
+
+use super::{
+    change::{Change, make},
+    moment::Moment,
+    reaper::{is_useless, prune},
+    slot::Slot,
+    task::{PlaceOf, is_wanted, state},
+    update::{Verdict, report},
+};
+
+/// One thing to do; one part of a batch, done whole or not at all.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Part {
+    /// Look after a place.
+    Look(PlaceOf),
+    /// Bring a place to its service's present spec.
+    Replace { at: PlaceOf, start_first: bool },
+    /// Put a task into a place.
+    Fill(PlaceOf),
+    /// Give a place up.
+    Vacate(PlaceOf),
+    /// Write down how an update fares.
+    Report { service: ServiceId, version: Option<Version>, verdict: Verdict },
+    /// Take away a task whose service, or whose run of a job, is no more.
+    Retire(TaskId),
+    /// Delete a task that nobody needs.
+    Delete(TaskId),
+    /// Delete the oldest tasks of a place, as far as there are too many.
+    Prune(PlaceOf),
+}
+
+impl Part {
+    /// The service that it is about, where the part says.
+    pub(super) fn service(&self) -> Option<ServiceId> {
+        match self {
+            Part::Look(at) | Part::Fill(at) | Part::Vacate(at) | Part::Prune(at) => {
+                Some(at.service)
+            }
+            Part::Replace { at, .. } => Some(at.service),
+            Part::Report { service, .. } => Some(*service),
+            Part::Retire(_) | Part::Delete(_) => None,
+        }
+    }
+}
+
+/// What came of a part.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Outcome {
+    /// When to look at the place again at the latest.
+    pub look_again: Option<Moment>,
+    /// Something is under way at the place.
+    pub unsettled: bool,
+    /// Nothing holds the place.
+    pub vacant: bool,
+    /// The place is not on its service's spec.
+    pub stale: bool,
+    /// A task was put in the place of one that did nothing wrong.
+    pub moved: Option<TaskId>,
+    /// The task that is to come up at a place that is moved to a new spec, and since when it runs.
+    pub begun: Option<(TaskId, Option<Moment>)>,
+    /// The place got a task more.
+    pub grown: bool,
+    /// The place has more tasks than are kept.
+    pub overfull: bool,
+}
+
+/// Does one part.
+pub(super) fn act(tx: &mut Tx, part: &Part, rng: &mut dyn RngCore) -> Result<Outcome, StoreError> {
+    match part {
+        Part::Look(at) => look(tx, *at, rng),
+        Part::Replace { at, start_first } => replace(tx, *at, *start_first, rng),
+        Part::Fill(at) => fill(tx, *at, rng),
+        Part::Vacate(at) => vacate(tx, *at),
+        Part::Report { service, version, verdict } => {
+            report::write(tx, *service, *version, *verdict)?;
+            Ok(Outcome::default())
+        }
+        Part::Retire(id) => retire(tx, *id),
+        Part::Delete(id) => {
+            if tx.get::<Task>(id).is_some_and(|task| is_useless(task)) {
+                tx.remove::<Task>(id)?;
+            }
+            Ok(Outcome::default())
+        }
+        Part::Prune(at) => {
+            let Some(service) = tx.get::<Service>(&at.service).cloned() else {
+                return Ok(Outcome::default());
+            };
+            let pruning = prune(&Slot::read(tx, &service, *at, tx.now()));
+            make(tx, pruning.changes)?;
+            Ok(Outcome { overfull: pruning.unfinished, ..Outcome::default() })
+        }
+    }
+}
+
+fn look(tx: &mut Tx, at: PlaceOf, rng: &mut dyn RngCore) -> Result<Outcome, StoreError> {
+    let Some(service) = tx.get::<Service>(&at.service).cloned() else {
+        return Ok(Outcome::default());
+    };
+    let slot = Slot::read(tx, &service, at, tx.now());
+    let occupied = !slot.tasks.is_empty();
+    let decision = slot.reconcile(rng);
+    let outcome = Outcome {
+        look_again: decision.look_again,
+        unsettled: decision.unsettled,
+        vacant: decision.vacant,
+        stale: decision.stale,
+        moved: decision.created.filter(|(_, innocent)| *innocent).map(|(id, _)| id),
+        grown: occupied && creates(&decision.changes),
+        ..Outcome::default()
+    };
+    make(tx, decision.changes)?;
+    Ok(outcome)
+}
+
+fn replace(
+    tx: &mut Tx,
+    at: PlaceOf,
+    start_first: bool,
+    rng: &mut dyn RngCore,
+) -> Result<Outcome, StoreError> {
+    let Some(service) = tx.get::<Service>(&at.service).cloned() else {
+        return Ok(Outcome::default());
+    };
+    let (decision, task) = Slot::read(tx, &service, at, tx.now()).replace(start_first, rng);
+    let outcome = Outcome {
+        unsettled: decision.unsettled,
+        begun: task.and_then(|task| {
+            let status = task.status.as_ref();
+            let running = status.filter(|status| status.state >= TaskState::Running as i32);
+            Some((super::task::id(&task)?, running.map(Moment::of_status)))
+        }),
+        grown: creates(&decision.changes),
+        ..Outcome::default()
+    };
+    make(tx, decision.changes)?;
+    Ok(outcome)
+}
+
+fn fill(tx: &mut Tx, at: PlaceOf, rng: &mut dyn RngCore) -> Result<Outcome, StoreError> {
+    let Some(service) = tx.get::<Service>(&at.service).cloned() else {
+        return Ok(Outcome::default());
+    };
+    let slot = Slot::read(tx, &service, at, tx.now());
+    if !slot.is_vacant() {
+        return Ok(Outcome::default());
+    }
+    let (task, grown) = (slot.new_task(rng), !slot.tasks.is_empty());
+    tx.create(task)?;
+    Ok(Outcome { grown, ..Outcome::default() })
+}
+
+fn vacate(tx: &mut Tx, at: PlaceOf) -> Result<Outcome, StoreError> {
+    let changes = super::task::tasks_at(tx, at)
+        .into_iter()
+        .filter(|task| task.desired_state < TaskState::Remove as i32)
+        .filter_map(|task| Some(taken_away(task, super::task::id(task)?)))
+        .collect();
+    make(tx, changes)?;
+    Ok(Outcome::default())
+}
+
+/// A task that no worker has yet is deleted at once.
+fn taken_away(task: &Task, id: TaskId) -> Change {
+    match state(task) < TaskState::Assigned as i32 {
+        true => Change::Delete(id),
+        false => Change::Desire(id, TaskState::Remove),
+    }
+}
+
+fn retire(tx: &mut Tx, id: TaskId) -> Result<Outcome, StoreError> {
+    let Some(task) = tx.get::<Task>(&id) else { return Ok(Outcome::default()) };
+    let belongs = tx.get_text::<Service>(&task.service_id).is_some_and(|service| {
+        let run = service.job_status.as_ref().and_then(|status| status.job_iteration);
+        !super::task::is_job(service) || task.job_iteration == run
+    });
+    let change = taken_away(task, id);
+    if !belongs && (is_wanted(task) || task.desired_state < TaskState::Remove as i32) {
+        make(tx, vec![change])?;
+    }
+    Ok(Outcome::default())
+}
+
+fn creates(changes: &[Change]) -> bool {
+    changes.iter().any(|change| matches!(change, Change::Create(_)))
+}

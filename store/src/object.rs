@@ -131,6 +131,9 @@ pub(crate) mod sealed {
         fn matches_own(&self, _: &By) -> bool {
             false
         }
+        /// Gives bytes that are part of a larger buffer (the message that they came in) an allocation of their own, so that
+        /// the object keeps no more in memory than it needs. For kinds that carry payloads.
+        fn own_bytes(&mut self) {}
         /// Rules between objects that hold for this kind alone.
         fn check(_: &Tables, _old: Option<&Self>, _new: Option<&Self>) -> Result<(), StoreError> {
             Ok(())

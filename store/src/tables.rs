@@ -114,8 +114,9 @@ impl Tables {
         self.find(by).next()
     }
 
-    pub(crate) fn create<T: Object>(&mut self, object: T) -> Result<Change<T>, StoreError> {
+    pub(crate) fn create<T: Object>(&mut self, mut object: T) -> Result<Change<T>, StoreError> {
         let id = checked_id(&object)?;
+        object.own_bytes();
         let new = Arc::new(object);
         self.create_shared(id, new.clone())?;
         Ok(Change { id, old: None, new: Some(new) })
@@ -136,7 +137,7 @@ impl Tables {
         Ok(())
     }
 
-    pub(crate) fn update<T: Object>(&mut self, object: T) -> Result<Change<T>, StoreError> {
+    pub(crate) fn update<T: Object>(&mut self, mut object: T) -> Result<Change<T>, StoreError> {
         let id = checked_id(&object)?;
         let Some(old) = T::table(self).objects.get(&id) else {
             return Err(StoreError::NotFound { kind: T::KIND, id: object.id().to_owned() });
@@ -145,6 +146,7 @@ impl Tables {
         if T::UNIQUE_NAME && old.name() != object.name() {
             self.check_name(id, &object)?;
         }
+        object.own_bytes();
         let new = Arc::new(object);
         let old = T::table_mut(self).replace(id, Some(new.clone()));
         Ok(Change { id, old, new: Some(new) })

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use skep_proto::{ids::Id, swarmkit::Annotations};
 
 use super::object;
@@ -90,8 +91,22 @@ object!(
 object!(
     Secret, secret, SecretId, 7, unique_name: true, indexes: NamedIndexes,
     annotations: |s| s.spec.as_ref()?.annotations.as_ref(), name: |s| annotated(s.annotations()),
+    own: {
+        fn own_bytes(&mut self) {
+            if let Some(spec) = &mut self.spec {
+                spec.data = Bytes::copy_from_slice(&spec.data);
+            }
+        }
+    }
 );
 object!(
     Config, config, ConfigId, 10, unique_name: true, indexes: NamedIndexes,
     annotations: |c| c.spec.as_ref()?.annotations.as_ref(), name: |c| annotated(c.annotations()),
+    own: {
+        fn own_bytes(&mut self) {
+            if let Some(spec) = &mut self.spec {
+                spec.data = Bytes::copy_from_slice(&spec.data);
+            }
+        }
+    }
 );

@@ -291,6 +291,8 @@ impl<S: StateMachine> Task<S> {
     fn following(&mut self, why: Refusal) {
         self.close_queue(why);
         if std::mem::take(&mut self.seen.leading) {
+            // Seen before the state machine refuses anything, so that new requests go to the next leader instead.
+            self.publish();
             self.state_machine.following();
         }
     }

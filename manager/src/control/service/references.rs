@@ -10,13 +10,18 @@ use super::super::{errors::ControlError, network, validate::shown};
 /// As many missing objects are named in a text; more would not help who reads it.
 const MISSING_NAMED_MAX: usize = 5;
 
-/// Secrets and configs exist; no network is the ingress network. Networks that are not there (yet) are let through, as
-/// SwarmKit does: the service then waits for them.
+/// Secrets, configs and networks exist, and no network is the ingress network. SwarmKit lets networks through that are not
+/// there: the tasks then wait for ever.
 pub(super) fn exist(tables: &Tables, spec: &ServiceSpec) -> Result<(), ControlError> {
     let Some(task) = &spec.task else { return Ok(()) };
     for attachment in spec.networks.iter().chain(&task.networks) {
-        let target = tables.get_text::<Network>(&attachment.target);
-        if target.is_some_and(|target| network::is_ingress(target)) {
+        let Some(target) = tables.get_text::<Network>(&attachment.target) else {
+            return Err(ControlError::argument(format!(
+                "network not found: {}; create it first, and name it by its id",
+                shown(&attachment.target)
+            )));
+        };
+        if network::is_ingress(target) {
             return Err(ControlError::argument(format!(
                 "Service cannot be explicitly attached to the ingress network {}; publish a port instead",
                 shown(&attachment.target)

@@ -210,7 +210,13 @@ async fn what_a_service_refers_to_must_be_there() {
             "Service cannot be explicitly attached to the ingress network \"net\"; publish a port instead"
         )
     );
-    done!(h, create_service, create(attached("not-yet")));
+    assert_eq!(
+        refused!(h, create_service, create(attached("not-yet"))),
+        says(
+            Code::InvalidArgument,
+            "network not found: \"not-yet\"; create it first, and name it by its id"
+        )
+    );
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! Updates of services, and the way back.
 
 use skep_proto::swarmkit::{
-    EndpointSpec, GlobalService, JobStatus, NetworkAttachmentConfig, PortConfig, ReplicatedJob,
-    UpdateServiceRequest, UpdateStatus, update_service_request::Rollback,
-    update_status::UpdateState,
+    EndpointSpec, GlobalService, JobStatus, Network, NetworkAttachmentConfig, NetworkSpec,
+    PortConfig, ReplicatedJob, UpdateServiceRequest, UpdateStatus,
+    update_service_request::Rollback, update_status::UpdateState,
 };
 
 use super::*;
@@ -73,6 +73,10 @@ async fn what_the_loops_cannot_follow_is_refused() {
     let network = |target: &str| {
         vec![NetworkAttachmentConfig { target: target.into(), ..Default::default() }]
     };
+    for id in ["n1", "n2"] {
+        let spec = Some(NetworkSpec { annotations: named(id), ..Default::default() });
+        h.put(Network { id: id.into(), spec, ..Default::default() }).await;
+    }
     let old_field = |target: &str| ServiceSpec { networks: network(target), ..image("one") };
     h.put(service("s", old_field("n1"))).await;
     let other = ServiceSpec { annotations: named("other"), ..old_field("n1") };

@@ -117,11 +117,11 @@ mod tests {
             ),
             (
                 ContainerSpec { hostname: "{{.Nod}}".into(), ..container() },
-                "the hostname is not a template: there is no field \".Nod\"",
+                "the hostname is not a template: there is no field \".Nod\" (in the action at character 1)",
             ),
             (
                 ContainerSpec { env: vec!["A=b".into(), "X={{foo}}".into()], ..container() },
-                "the environment variable \"X\" is not a template: function \"foo\" not defined",
+                "the environment variable \"X\" is not a template: function \"foo\" not defined (in the action at character 3)",
             ),
             (
                 ContainerSpec { env: vec!["A=\0".into()], ..container() },

@@ -119,7 +119,7 @@ mod tests {
             ),
             (
                 vec![at(Type::Volume, "{{", "/a")],
-                r#"the source of the mount at "/a" is not a template: unclosed action"#,
+                r#"the source of the mount at "/a" is not a template: unclosed action (in the action at character 1)"#,
             ),
         ] {
             assert_eq!(says(mounts(&list)), expected);

@@ -2,7 +2,9 @@
 
 use skep_proto::swarmkit::{ConfigSpec, SecretSpec};
 
-use super::{Checked, annotations::file_name, driver, ensure, required};
+use super::{
+    Checked, annotations::file_name, driver, ensure, required, template::expandable_payload,
+};
 
 /// Secrets are smaller than this.
 const SECRET_BYTES: usize = 500 * 1024;
@@ -21,6 +23,7 @@ pub fn secret_spec(spec: &Option<SecretSpec>) -> Checked<&SecretSpec> {
         })?,
         None => size(spec.data.len(), SECRET_BYTES, "secret")?,
     }
+    expandable_payload(&spec.data, spec.templating.as_ref(), "secret")?;
     Ok(spec)
 }
 
@@ -30,6 +33,7 @@ pub fn config_spec(spec: &Option<ConfigSpec>) -> Checked<&ConfigSpec> {
     file_name(&spec.annotations, "config")?;
     driver(spec.templating.as_ref(), "templating of a config")?;
     size(spec.data.len(), CONFIG_BYTES, "config")?;
+    expandable_payload(&spec.data, spec.templating.as_ref(), "config")?;
     Ok(spec)
 }
 

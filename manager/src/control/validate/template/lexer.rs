@@ -23,11 +23,17 @@ pub(super) enum Token {
     Punct(&'static str),
 }
 
-/// Cuts a template into tokens. The error says what is wrong, in a few words.
-pub(super) fn tokens(template: &str) -> Result<Vec<Token>, &'static str> {
-    let mut tokens = Vec::new();
+/// The tokens of a template, and where each of its actions begins, in bytes.
+pub(super) type Tokens = (Vec<Token>, Vec<usize>);
+
+/// Cuts a template into tokens. The error says in which action (by where it begins, in bytes) what is wrong, in a few
+/// words.
+pub(super) fn tokens(template: &str) -> Result<Tokens, (usize, &'static str)> {
+    let (mut tokens, mut starts) = (Vec::new(), Vec::new());
     let mut rest = template;
     while let Some(start) = rest.find("{{") {
+        let at = template.len() - rest.len() + start;
+        let failed = |text| (at, text);
         rest = &rest[start + 2..];
         // `{{- ` trims what stands before; the space is part of the marker.
         if let Some(after) = rest.strip_prefix('-').filter(|after| after.starts_with(SPACES)) {
@@ -35,16 +41,18 @@ pub(super) fn tokens(template: &str) -> Result<Vec<Token>, &'static str> {
         }
         let blank = rest.trim_start_matches(SPACES);
         if let Some(comment) = blank.strip_prefix("/*") {
-            let (_, after) = comment.split_once("*/").ok_or("unclosed comment")?;
+            let (_, after) = comment.split_once("*/").ok_or(failed("unclosed comment"))?;
             let after = after.strip_prefix(" -").unwrap_or(after);
-            rest = after.strip_prefix("}}").ok_or("comment ends before closing delimiter")?;
+            let closed = after.strip_prefix("}}");
+            rest = closed.ok_or(failed("comment ends before closing delimiter"))?;
             continue;
         }
+        starts.push(at);
         tokens.push(Token::Open);
-        rest = action(rest, &mut tokens)?;
+        rest = action(rest, &mut tokens).map_err(failed)?;
         tokens.push(Token::Close);
     }
-    Ok(tokens)
+    Ok((tokens, starts))
 }
 
 const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];

@@ -7,7 +7,10 @@
 mod lexer;
 mod parser;
 
-use super::{Checked, Invalid, shown};
+use skep_proto::swarmkit::Driver;
+
+use self::parser::{Fault, Of};
+use super::{Checked, Invalid, ensure, shown};
 
 /// The fields that the context has; a name that ends with `*` is a map, which may have any key.
 const CONTEXT: &[&str] = &[
@@ -23,13 +26,44 @@ const CONTEXT: &[&str] = &[
     "Task.Slot",
 ];
 
+/// The only language of templates that agents know.
+const GOLANG: &str = "golang";
+
 /// A template in a container's spec.
 pub(super) fn expandable(template: &str, what: &str) -> Checked {
     if !template.contains("{{") {
         return Ok(());
     }
-    parser::parse(template)
-        .map_err(|fault| Invalid::Argument(format!("{what} is not a template: {fault}")))
+    parser::parse(template, Of::Spec).map_err(|Fault { at, text }| {
+        let at = character(template.as_bytes(), at);
+        Invalid::Argument(format!(
+            "{what} is not a template: {text} (in the action at character {at})"
+        ))
+    })
+}
+
+/// The data of a secret or config, when it is a template. The text quotes nothing of it: it may be secret.
+pub(super) fn expandable_payload(data: &[u8], templating: Option<&Driver>, what: &str) -> Checked {
+    let Some(templating) = templating else { return Ok(()) };
+    ensure(templating.name == GOLANG, || {
+        format!(
+            "{what}: the template driver {} is not known; use {GOLANG}",
+            shown(&templating.name)
+        )
+    })?;
+    // Bytes that are no text stand outside of actions, where anything may stand, or are refused by the agent.
+    let Ok(template) = std::str::from_utf8(data) else { return Ok(()) };
+    parser::parse(template, Of::Payload).map_err(|Fault { at, .. }| {
+        let at = character(data, at);
+        Invalid::Argument(format!(
+            "{what}: the data is not a template that can be expanded: look at the action at character {at}"
+        ))
+    })
+}
+
+/// The number of the character that begins at a byte, counted from 1.
+fn character(template: &[u8], at: usize) -> usize {
+    String::from_utf8_lossy(&template[..at.min(template.len())]).chars().count() + 1
 }
 
 /// The context has the field at this path, or it is a key of a map in it.
@@ -119,12 +153,42 @@ mod tests {
             ("{{template x}}", "expected a quoted name"),
             ("{{print +}}", "bad number syntax"),
         ] {
-            assert_eq!(
-                says(expandable(template, "it")),
-                format!("it is not a template: {fault}"),
-                "{template}"
-            );
+            let said = says(expandable(template, "it"));
+            let expected = format!("it is not a template: {fault} (in the action at character ");
+            assert!(said.starts_with(&expected), "{template}: {said}");
         }
+    }
+
+    #[test]
+    fn a_fault_is_found_where_its_action_begins() {
+        for (template, at) in [
+            ("{{", 1),
+            ("{{.Task.ID}} é{{/* x */}}{{.Foo}}", 26),
+            ("a{{if .}}b{{with .}}c{{end}}", 2),
+            ("{{.}}\n\n  {{foo}}", 10),
+        ] {
+            let said = says(expandable(template, "it"));
+            assert!(said.ends_with(&format!("(in the action at character {at})")), "{said}");
+        }
+    }
+
+    #[test]
+    fn data_may_be_a_template_too_and_is_never_quoted() {
+        let golang = Driver { name: "golang".into(), ..Driver::default() };
+        let check = |data: &[u8], driver| says(expandable_payload(data, driver, "secret"));
+        let good = b"{{secret \"key\"}} {{config \"c\"}} {{env \"HOME\"}} {{.Task.Slot}}";
+        assert_eq!(check(good, Some(&golang)), "ok");
+        assert_eq!(check(b"{{hunter2", None), "ok");
+        assert_eq!(check(b"\xff{{", Some(&golang)), "ok");
+        assert_eq!(
+            check(b"password: {{hunter2}}", Some(&golang)),
+            "secret: the data is not a template that can be expanded: look at the action at character 11"
+        );
+        let other = Driver { name: "jinja".into(), ..Driver::default() };
+        assert_eq!(
+            check(b"x", Some(&other)),
+            "secret: the template driver \"jinja\" is not known; use golang"
+        );
     }
 
     #[test]
@@ -132,12 +196,12 @@ mod tests {
         let deep = format!("{{{{{}.{}}}}}", "(".repeat(100_000), ")".repeat(100_000));
         assert_eq!(
             says(expandable(&deep, "it")),
-            "it is not a template: more than 100 nested parentheses"
+            "it is not a template: more than 100 nested parentheses (in the action at character 1)"
         );
         let blocks = "{{if .}}".repeat(10_000);
         assert_eq!(
             says(expandable(&blocks, "it")),
-            "it is not a template: more than 100 nested blocks"
+            "it is not a template: more than 100 nested blocks (in the action at character 801)"
         );
     }
 
@@ -147,6 +211,8 @@ mod tests {
             template in "(\\{\\{|\\}\\}|[ .$|():=,\"'`a-z0-9é-]|if|end|else|range|\\n|/\\*|\\*/){0,40}"
         ) {
             let _ = expandable(&template, "it");
+            let golang = Driver { name: "golang".into(), ..Driver::default() };
+            let _ = expandable_payload(template.as_bytes(), Some(&golang), "it");
         }
     }
 }

@@ -16,16 +16,41 @@ const FUNCTIONS: &[&str] = &[
     "and", "call", "eq", "ge", "gt", "html", "index", "join", "js", "le", "len", "lt", "ne", "not",
     "or", "print", "printf", "println", "slice", "urlquery",
 ];
-/// Reads a template. The error says what is wrong, in a few words.
-pub(super) fn parse(template: &str) -> Result<(), String> {
-    let tokens = tokens(template)?;
-    let mut parser =
-        Parser { tokens: &tokens, at: 0, variables: vec!["$".into()], blocks: Vec::new() };
-    while parser.at < tokens.len() {
-        parser.action()?;
+/// Functions that the templates of secrets and configs have besides: they reach what the task was given.
+const PAYLOAD_FUNCTIONS: &[&str] = &["config", "env", "secret"];
+
+/// What a template is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// A part of a container's spec.
+    Spec,
+    /// The data of a secret or config.
+    Payload,
+}
+
+/// Why a text is no template.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Where the action begins that is wrong, in bytes.
+    pub(super) at: usize,
+    /// What is wrong with it, in a few words, some of them of the template.
+    pub(super) text: String,
+}
+
+/// Reads a template.
+pub(super) fn parse(template: &str, of: Of) -> Result<(), Fault> {
+    let (tokens, starts) =
+        tokens(template).map_err(|(at, text)| Fault { at, text: text.to_owned() })?;
+    let variables = vec!["$".into()];
+    let mut parser = Parser { tokens: &tokens, at: 0, variables, blocks: Vec::new(), of, start: 0 };
+    for start in starts {
+        parser.start = start;
+        parser.action().map_err(|text| Fault { at: start, text })?;
     }
     match parser.blocks.last() {
-        Some(block) => Err(format!("{} has no end", block.keyword)),
+        Some(block) => {
+            Err(Fault { at: block.start, text: format!("{} has no end", block.keyword) })
+        }
         None => Ok(()),
     }
 }
@@ -37,6 +62,8 @@ struct Block {
     variables: usize,
     /// It had its plain `else`.
     finished_else: bool,
+    /// Where its action begins, in bytes.
+    start: usize,
 }
 
 struct Parser<'a> {
@@ -44,6 +71,9 @@ struct Parser<'a> {
     at: usize,
     variables: Vec<String>,
     blocks: Vec<Block>,
+    of: Of,
+    /// Where the present action begins, in bytes.
+    start: usize,
 }
 
 impl Parser<'_> {
@@ -121,7 +151,12 @@ impl Parser<'_> {
             self.at += 1;
             self.pipeline(keyword)?;
         }
-        self.blocks.push(Block { keyword: keyword.into(), variables, finished_else: false });
+        self.blocks.push(Block {
+            keyword: keyword.into(),
+            variables,
+            finished_else: false,
+            start: self.start,
+        });
         Ok(())
     }
 
@@ -261,7 +296,9 @@ impl Parser<'_> {
                 literal = true
             }
             Some(Token::Word(word)) => {
-                if !FUNCTIONS.contains(&word.as_str()) {
+                let of_payloads =
+                    || self.of == Of::Payload && PAYLOAD_FUNCTIONS.contains(&word.as_str());
+                if !FUNCTIONS.contains(&word.as_str()) && !of_payloads() {
                     return Err(format!("function {} not defined", shown(&word)));
                 }
             }

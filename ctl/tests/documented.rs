@@ -3,10 +3,11 @@
 //!
 //! An example is a line `$ COMMAND` and the lines that it prints, standard error included. In these `…` stands for
 //! anything, and a line that is only `…` for any lines. Environment and working folder are the daemon's; the examples of one
-//! page are run in order against one daemon.
+//! page are run in order against one daemon; those about services against one with three simulated workers.
 
 use std::{
     collections::BTreeSet,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -67,6 +68,7 @@ fn lines_match(patterns: &[String], lines: &[&str]) -> bool {
 struct Daemon {
     process: Child,
     folder: tempfile::TempDir,
+    socket: PathBuf,
 }
 
 impl Daemon {
@@ -89,10 +91,34 @@ impl Daemon {
             .stderr(std::fs::File::create(at("log")).unwrap())
             .spawn()
             .unwrap();
-        let daemon = Daemon { process, folder };
+        let socket = folder.path().join("control.sock");
+        let daemon = Daemon { process, folder, socket };
         let ready = daemon.run(&format!("skep status --wait {START_TIME_MAX}"));
         assert!(ready.status.success(), "{}{}", text(&ready), daemon.log());
         daemon.await_own_session();
+        daemon
+    }
+
+    /// A manager of a swarm with simulated workers, as `skepd dev` starts it.
+    fn with_workers(count: u32) -> Daemon {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Command::new(programs().join("skepd"))
+            .env_clear()
+            .env("TMPDIR", folder.path())
+            .args(["dev", "--managers", "1", "--workers", &count.to_string()])
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        // It prints what to type when everything is up, and would fail to print the rest if nobody read on.
+        let said = BufReader::new(process.stdout.take().unwrap());
+        let said = said.lines().map_while(Result::ok);
+        let said: Vec<String> = said.take_while(|line| !line.starts_with("Ctrl-C")).collect();
+        let socket = said
+            .iter()
+            .find_map(|line| line.trim().strip_prefix("export SKEP_SOCKET=").map(PathBuf::from));
+        let mut daemon = Daemon { process, folder, socket: PathBuf::new() };
+        daemon.socket = socket.unwrap_or_else(|| panic!("no swarm: {}", daemon.log()));
         daemon
     }
 
@@ -111,7 +137,7 @@ impl Daemon {
             .args(["-c", &format!("{{ {command}\n}} 2>&1")])
             .env_clear()
             .env("PATH", path)
-            .env("SKEP_SOCKET", self.folder.path().join("control.sock"))
+            .env("SKEP_SOCKET", &self.socket)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .output()
@@ -140,10 +166,9 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn examples_hold(page: &str) {
+fn examples_hold(page: &str, daemon: &Daemon) {
     let examples = examples(&document(page));
     assert!(!examples.is_empty(), "{page} has no example that is run");
-    let daemon = Daemon::found();
     for (command, expected) in examples {
         let printed = text(&daemon.run(&command));
         let lines: Vec<&str> = printed.lines().collect();
@@ -157,12 +182,17 @@ fn examples_hold(page: &str) {
 
 #[test]
 fn the_examples_of_the_readme_hold() {
-    examples_hold("README.md");
+    examples_hold("README.md", &Daemon::with_workers(3));
 }
 
 #[test]
 fn the_examples_of_the_operators_page_hold() {
-    examples_hold("docs/operations.md");
+    examples_hold("docs/operations.md", &Daemon::found());
+}
+
+#[test]
+fn the_examples_of_the_services_page_hold() {
+    examples_hold("docs/services.md", &Daemon::with_workers(3));
 }
 
 fn help(command: &[String]) -> String {

@@ -139,6 +139,18 @@ struct Present {
     credentials: Credentials,
     root: RootCa,
     server_verifier: Arc<rustls::client::WebPkiServerVerifier>,
+    /// Found out once: it takes verifying a signature, and agents look at it all the time.
+    tls_info: NodeTlsInfo,
+}
+
+/// The root bundle that a node trusts, and who issued its certificate.
+fn tls_info(root: &RootCa, credentials: &Credentials) -> NodeTlsInfo {
+    let issuer = root.issuer_of(credentials.chain());
+    NodeTlsInfo {
+        trust_root: root.pem().clone(),
+        cert_issuer_subject: issuer.map(|c| c.subject.clone()).unwrap_or_default(),
+        cert_issuer_public_key: issuer.map(|c| c.public_key.clone()).unwrap_or_default(),
+    }
 }
 
 impl Shared {
@@ -158,8 +170,10 @@ impl SecurityConfig {
         let (_, not_after) = credentials.validity();
         root.verify(credentials.chain(), clock.now().min(not_after))?;
         let server_verifier = client::verifier(&root)?;
+        let tls_info = tls_info(&root, &credentials);
+        let present = Present { credentials, root, server_verifier, tls_info };
         let shared = Arc::new(Shared {
-            present: ArcSwap::from_pointee(Present { credentials, root, server_verifier }),
+            present: ArcSwap::from_pointee(present),
             changed: watch::Sender::new(0),
             swapping: parking_lot::Mutex::new(()),
             clock,
@@ -191,13 +205,7 @@ impl SecurityConfig {
 
     /// What this node reports of its TLS in its description: the root bundle it trusts, and who issued its certificate.
     pub fn tls_info(&self) -> NodeTlsInfo {
-        let present = self.shared.load();
-        let issuer = present.root.issuer_of(present.credentials.chain());
-        NodeTlsInfo {
-            trust_root: present.root.pem().clone(),
-            cert_issuer_subject: issuer.map(|c| c.subject.clone()).unwrap_or_default(),
-            cert_issuer_public_key: issuer.map(|c| c.public_key.clone()).unwrap_or_default(),
-        }
+        self.shared.load().tls_info.clone()
     }
 
     /// Replaces certificate and key, if they verify under the present root.
@@ -219,6 +227,7 @@ impl SecurityConfig {
         let mut next = Present::clone(&self.shared.load());
         change(&mut next);
         next.root.verify(next.credentials.chain(), self.shared.clock.now())?;
+        next.tls_info = tls_info(&next.root, &next.credentials);
         self.shared.present.store(Arc::new(next));
         self.shared.changed.send_modify(|generation| *generation += 1);
         Ok(())

@@ -20,12 +20,14 @@ use skep_proto::swarmkit::{
     log_broker_client::LogBrokerClient,
 };
 use tokio::{sync::oneshot, time::sleep};
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status, Streaming, transport::Channel};
 
 use crate::executor::Executor;
 
 /// How long to wait before asking again for subscriptions: a manager that has just become leader needs a moment.
 const LISTEN_INTERVAL: Duration = Duration::from_secs(1);
+/// The same after many refusals, each of which doubles it: thousands of nodes ask.
+const LISTEN_INTERVAL_MAX: Duration = Duration::from_secs(32);
 /// Subscriptions that a node serves at a time; more readers than that get nothing from this node.
 const SUBSCRIPTIONS_MAX: usize = 128;
 /// Lines in one message: enough to be cheap, and of lines of 16 KiB still below the 4 MiB that a manager takes.
@@ -33,26 +35,36 @@ const LINES_PER_MESSAGE_MAX: usize = 128;
 
 /// Serves subscriptions for as long as it is polled. Safe to drop: readers are told that the node is gone.
 pub(crate) async fn serve(executor: &dyn Executor, channel: Channel) -> Infallible {
+    let mut interval = LISTEN_INTERVAL;
     loop {
-        match listen(executor, &channel).await {
+        let mut client = LogBrokerClient::new(channel.clone());
+        let ended = match client.listen_subscriptions(ListenSubscriptionsRequest {}).await {
+            Ok(subscriptions) => {
+                interval = LISTEN_INTERVAL;
+                listen(executor, client, subscriptions.into_inner()).await
+            }
             Err(status) if status.code() == Code::Unimplemented => {
                 tracing::debug!("the manager has no log broker");
-                std::future::pending::<()>().await;
+                std::future::pending().await
             }
-            Err(status) => tracing::debug!(%status, "no more log subscriptions; asking again"),
-            Ok(()) => {}
+            Err(status) => Err(status),
+        };
+        if let Err(status) = ended {
+            tracing::debug!(%status, "no log subscriptions; asking again");
         }
-        sleep(LISTEN_INTERVAL).await;
+        sleep(interval).await;
+        interval = (interval * 2).min(LISTEN_INTERVAL_MAX);
     }
 }
 
 /// A subscription that ended, by its id.
 type Publishing = BoxFuture<'static, String>;
 
-async fn listen(executor: &dyn Executor, channel: &Channel) -> Result<(), Status> {
-    let mut client = LogBrokerClient::new(channel.clone());
-    let listening = client.listen_subscriptions(ListenSubscriptionsRequest {});
-    let mut subscriptions = listening.await?.into_inner();
+async fn listen(
+    executor: &dyn Executor,
+    client: LogBrokerClient<Channel>,
+    mut subscriptions: Streaming<SubscriptionMessage>,
+) -> Result<(), Status> {
     // Dropping the sender ends a subscription.
     let mut open: HashMap<String, oneshot::Sender<Infallible>> = HashMap::new();
     let mut publishing: FuturesUnordered<Publishing> = FuturesUnordered::new();

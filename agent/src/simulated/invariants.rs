@@ -180,6 +180,10 @@ impl Witness for Invariants {
         }
     }
 
+    fn lost(&self, _: &SimulatedNode, task: &TaskInfo) {
+        self.state.lock().left_slot(task);
+    }
+
     fn dropped(&self, node: &SimulatedNode, task: &TaskInfo, was: TaskState) {
         let mut state = self.state.lock();
         state.left_slot(task);

@@ -101,7 +101,9 @@ impl SimulatedNode {
     /// they assign it again.
     pub fn crash(&self) {
         let mut state = self.state.lock();
-        state.tasks.clear();
+        for task in std::mem::take(&mut state.tasks).values().filter(|t| !t.lifecycle.ended()) {
+            self.config.witness.lost(self, &task.info);
+        }
         state.held.clear();
     }
 

@@ -28,6 +28,11 @@ pub trait Witness: Send + Sync + 'static {
         let _ = (node, task, state);
     }
 
+    /// A task that had not ended is gone because its node has crashed.
+    fn lost(&self, node: &SimulatedNode, task: &TaskInfo) {
+        let _ = (node, task);
+    }
+
     /// A manager has taken these statuses.
     fn acknowledged(&self, node: &SimulatedNode, updates: &[TaskStatusUpdate]) {
         let _ = (node, updates);

@@ -12,7 +12,7 @@ use skep_proto::swarmkit::{
     ListServiceStatusesRequest, ReplicatedService, ServiceSpec, TaskSpec, UpdateNodeRequest,
     control_client::ControlClient, node_spec::Availability, service_spec::Mode, task_spec::Runtime,
 };
-use tonic::transport::Channel;
+use tonic::{Status, transport::Channel};
 
 use super::{worker_process::WorkerProcess, workers::Orders};
 use crate::{
@@ -26,6 +26,8 @@ use crate::{
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// After the workers have joined, until the load: what a join leaves to be done is done by then.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How often draining the managers is tried.
+const DRAIN_ATTEMPTS: u32 = 20;
 /// The image that simulated workers run as told.
 const IMAGE: &str = "sim:run";
 
@@ -170,21 +172,39 @@ pub async fn measure(target: &Target, load: &Load) -> anyhow::Result<Measured> {
 
 /// Keeps tasks off the managers, and finds out how workers join.
 async fn prepare(control: &mut ControlClient<Channel>, nodes: usize) -> anyhow::Result<Orders> {
+    let mut attempt = 1;
+    let managers = loop {
+        match drain_managers(control).await {
+            Ok(managers) => break managers,
+            // A node's object may have changed since it was read.
+            Err(_) if attempt < DRAIN_ATTEMPTS => attempt += 1,
+            Err(status) => return Err(status).context("cannot drain the managers"),
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    };
+    let clusters = control.list_clusters(ListClustersRequest::default()).await?.into_inner();
+    let root = clusters.clusters.into_iter().next().and_then(|cluster| cluster.root_ca);
+    let token = root.and_then(|root| root.join_tokens).map(|tokens| tokens.worker);
+    Ok(Orders { managers, token: token.context("the cluster has no join token")?, nodes })
+}
+
+/// Gives the managers' addresses.
+async fn drain_managers(control: &mut ControlClient<Channel>) -> Result<Vec<String>, Status> {
     let listed = control.list_nodes(ListNodesRequest::default()).await?.into_inner().nodes;
     let mut managers = Vec::new();
     for node in listed {
         let Some(status) = node.manager_status else { continue };
         managers.push(status.addr);
         let mut spec = node.spec.unwrap_or_default();
+        if spec.availability() == Availability::Drain {
+            continue;
+        }
         spec.set_availability(Availability::Drain);
         let node_version = node.meta.and_then(|meta| meta.version);
         let request = UpdateNodeRequest { node_id: node.id, node_version, spec: Some(spec) };
-        control.update_node(request).await.context("cannot drain a manager")?;
+        control.update_node(request).await?;
     }
-    let clusters = control.list_clusters(ListClustersRequest::default()).await?.into_inner();
-    let root = clusters.clusters.into_iter().next().and_then(|cluster| cluster.root_ca);
-    let token = root.and_then(|root| root.join_tokens).map(|tokens| tokens.worker);
-    Ok(Orders { managers, token: token.context("the cluster has no join token")?, nodes })
+    Ok(managers)
 }
 
 /// Creates the services and gives their ids.

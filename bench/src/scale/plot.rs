@@ -63,7 +63,8 @@ fn panel(out: &mut String, top: f64, title: &str, load: &[&Measured], targets: &
         let share = f64::from(mark) / f64::from(MARKS);
         let label = format!("{:.0}", tasks * share);
         text(LEFT - 6.0, y(tasks * share) + 4.0, "end", "black", &label);
-        let label = format!("{:.1}", seconds * share);
+        let digits = if seconds < 3.0 { 2 } else { 1 };
+        let label = format!("{:.digits$}", seconds * share);
         text(x(seconds * share), top + PANEL_HEIGHT - BOTTOM + 16.0, "middle", "black", &label);
     }
     for (number, target) in targets.iter().enumerate() {

@@ -3,7 +3,7 @@
 use rand::{SeedableRng as _, rngs::StdRng};
 use skep_api::{Health, RaftServices};
 use skep_proto::{
-    skep::raft_admin_server::RaftAdminServer,
+    skep::{raft_admin_server::RaftAdminServer, scheduling_server::SchedulingServer},
     swarmkit::{
         ca_server::CaServer, control_server::ControlServer, dispatcher_server::DispatcherServer,
         log_broker_server::LogBrokerServer, logs_server::LogsServer, node_ca_server::NodeCaServer,
@@ -13,7 +13,10 @@ use skep_proto::{
 use tonic::service::Routes;
 
 use super::raft_admin::RaftAdminService;
-use crate::{control::ControlService, leader::LeaderContext, watch::WatchService};
+use crate::{
+    control::ControlService, leader::LeaderContext, scheduler::SchedulingService,
+    watch::WatchService,
+};
 
 /// For other nodes.
 pub fn remote(context: &LeaderContext, raft: &RaftServices, admin: &RaftAdminService) -> Routes {
@@ -44,5 +47,10 @@ fn common(context: &LeaderContext, admin: &RaftAdminService) -> Routes {
         .add_service(LogsServer::new(context.shared.logs.clone()))
         .add_service(CaServer::new(context.shared.authority.ca_service()))
         .add_service(NodeCaServer::new(context.shared.authority.node_ca_service()))
+        .add_service(SchedulingServer::new(SchedulingService::new(
+            context.store.clone(),
+            context.group.clone(),
+            context.clock.clone(),
+        )))
         .add_service(RaftAdminServer::new(admin.clone()))
 }

@@ -46,6 +46,20 @@ impl Filter {
         Filter::Volumes,
     ];
 
+    /// A short name for people and programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Filter::Ready => "available",
+            Filter::Resources => "resources",
+            Filter::Plugins => "plugins",
+            Filter::Constraints => "constraints",
+            Filter::Platform => "platform",
+            Filter::HostPorts => "host-ports",
+            Filter::MaxReplicas => "max-replicas",
+            Filter::Volumes => "volumes",
+        }
+    }
+
     /// SwarmKit's words for `count` nodes that fail at this filter; tools show and match them.
     pub fn told(self, count: u32) -> String {
         let nodes = if count == 1 { "node" } else { "nodes" };

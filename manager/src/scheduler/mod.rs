@@ -7,12 +7,14 @@
 //! before; the transaction asks again whether the task still waits and the node is still the same.
 
 mod decision;
+mod explain;
 mod failures;
 mod filter;
 mod group;
 mod needs;
 mod nodes;
 mod place;
+mod service;
 mod spread;
 mod state;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use tokio::{task::JoinSet, time::sleep};
 
 pub use decision::Decision;
 pub use place::TEXT_INTERVAL;
+pub use service::SchedulingService;
 pub use state::State;
 
 /// Tasks decided on before they are written: some transactions' worth, so that the first do not wait for the last.

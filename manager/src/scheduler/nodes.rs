@@ -107,6 +107,11 @@ impl NodeInfo {
         self.active
     }
 
+    /// Tasks that hold something on it.
+    pub fn tasks(&self) -> impl Iterator<Item = &TaskId> {
+        self.tasks.iter()
+    }
+
     /// Billionths of a CPU that are free.
     pub fn free_nano_cpus(&self) -> i64 {
         self.free_nano_cpus

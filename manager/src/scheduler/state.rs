@@ -20,8 +20,8 @@ use super::{
     decision::{is_wanted, state_of},
     failures::{RecentFailures, is_recent},
     group::Group,
-    needs::{GroupKey, Shape},
-    nodes::{Holding, NodeIndex, Nodes},
+    needs::{GroupKey, HostPort, Shape},
+    nodes::{Holding, NodeIndex, NodeInfo, Nodes},
 };
 
 /// Groups whose tasks all have a node keep what the filters said of the nodes as long as no more than this many others
@@ -142,6 +142,14 @@ impl State {
     pub fn of_service(&self, service: Option<Id>, node: NodeIndex) -> u32 {
         let counts = service.and_then(|service| self.services.get(&service));
         counts.and_then(|counts| counts.get(&node)).copied().unwrap_or(0)
+    }
+
+    /// A task that has the port on the node.
+    pub fn holder_of_port(&self, node: &NodeInfo, port: HostPort) -> Option<TaskId> {
+        let has = |task: &&TaskId| {
+            holding(&self.tasks, task).is_some_and(|h| h.shape.needs.ports.contains(&port))
+        };
+        node.tasks().find(has).copied()
     }
 
     /// Takes a node in, or its new object.

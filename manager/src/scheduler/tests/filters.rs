@@ -48,7 +48,7 @@ fn with_plugins(id: &str, plugins: &[(&str, &str)]) -> Node {
     })
 }
 
-pub(super) fn publishing(mut task: Task, protocol: i32, port: u32) -> Task {
+pub(in crate::scheduler) fn publishing(mut task: Task, protocol: i32, port: u32) -> Task {
     let port = PortConfig {
         protocol,
         target_port: 80,

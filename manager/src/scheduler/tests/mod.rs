@@ -13,22 +13,23 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use skep_proto::swarmkit::{
+pub(super) use skep_proto::swarmkit::{
     Annotations, ContainerSpec, EngineDescription, GenericResource, Node, NodeDescription,
     NodeSpec, NodeStatus, Placement, PlacementPreference, Platform, ResourceRequirements,
     Resources, SpreadOver, Task, TaskSpec, TaskState, TaskStatus, Version,
     placement_preference::Preference, task_spec::Runtime,
 };
 
+pub(super) use self::{filters::publishing, resources::counted};
 use super::{Decision, State};
 
 /// One CPU, in billionths.
-const CPU: i64 = 1_000_000_000;
+pub(super) const CPU: i64 = 1_000_000_000;
 /// One GiB.
-const GIB: i64 = 1 << 30;
+pub(super) const GIB: i64 = 1 << 30;
 
 /// A node that is up, with 4 CPUs and 8 GiB.
-fn node(id: &str) -> Node {
+pub(super) fn node(id: &str) -> Node {
     Node {
         id: id.into(),
         spec: Some(NodeSpec { annotations: Some(Annotations::default()), ..Default::default() }),
@@ -49,7 +50,7 @@ fn node(id: &str) -> Node {
 }
 
 /// A node with these labels.
-fn labelled(id: &str, labels: &[(&str, &str)]) -> Node {
+pub(super) fn labelled(id: &str, labels: &[(&str, &str)]) -> Node {
     let mut node = node(id);
     let spec = node.spec.as_mut().unwrap();
     spec.annotations.as_mut().unwrap().labels =
@@ -57,24 +58,29 @@ fn labelled(id: &str, labels: &[(&str, &str)]) -> Node {
     node
 }
 
-fn described(id: &str, change: impl FnOnce(&mut NodeDescription)) -> Node {
+pub(super) fn described(id: &str, change: impl FnOnce(&mut NodeDescription)) -> Node {
     let mut node = node(id);
     change(node.description.as_mut().unwrap());
     node
 }
 
-fn drained(mut node: Node) -> Node {
+pub(super) fn drained(mut node: Node) -> Node {
     node.spec.as_mut().unwrap().availability = 2;
     node
 }
 
-fn down(mut node: Node) -> Node {
+pub(super) fn paused(mut node: Node) -> Node {
+    node.spec.as_mut().unwrap().availability = 1;
+    node
+}
+
+pub(super) fn down(mut node: Node) -> Node {
     node.status.as_mut().unwrap().state = 1;
     node
 }
 
 /// A task that looks for a node: `web.3` is slot 3 of the service `web`.
-fn task(name: &str) -> Task {
+pub(super) fn task(name: &str) -> Task {
     let (service, slot) = name.split_once('.').unwrap();
     let container = ContainerSpec { image: "nginx".into(), ..Default::default() };
     Task {
@@ -89,22 +95,22 @@ fn task(name: &str) -> Task {
     }
 }
 
-fn with_spec(mut task: Task, change: impl FnOnce(&mut TaskSpec)) -> Task {
+pub(super) fn with_spec(mut task: Task, change: impl FnOnce(&mut TaskSpec)) -> Task {
     change(task.spec.as_mut().unwrap());
     task
 }
 
-fn with_placement(task: Task, change: impl FnOnce(&mut Placement)) -> Task {
+pub(super) fn with_placement(task: Task, change: impl FnOnce(&mut Placement)) -> Task {
     with_spec(task, |spec| change(spec.placement.get_or_insert_default()))
 }
 
-fn constrained(task: Task, constraints: &[&str]) -> Task {
+pub(super) fn constrained(task: Task, constraints: &[&str]) -> Task {
     with_placement(task, |placement| {
         placement.constraints = constraints.iter().map(|c| (*c).to_owned()).collect();
     })
 }
 
-fn spread_over(task: Task, descriptors: &[&str]) -> Task {
+pub(super) fn spread_over(task: Task, descriptors: &[&str]) -> Task {
     let over = |descriptor: &&str| PlacementPreference {
         preference: Some(Preference::Spread(SpreadOver {
             spread_descriptor: (*descriptor).to_owned(),
@@ -115,7 +121,12 @@ fn spread_over(task: Task, descriptors: &[&str]) -> Task {
     })
 }
 
-fn reserving(task: Task, nano_cpus: i64, memory_bytes: i64, generic: Vec<GenericResource>) -> Task {
+pub(super) fn reserving(
+    task: Task,
+    nano_cpus: i64,
+    memory_bytes: i64,
+    generic: Vec<GenericResource>,
+) -> Task {
     with_spec(task, |spec| {
         spec.resources = Some(ResourceRequirements {
             reservations: Some(Resources { nano_cpus, memory_bytes, generic }),
@@ -125,45 +136,45 @@ fn reserving(task: Task, nano_cpus: i64, memory_bytes: i64, generic: Vec<Generic
 }
 
 /// The task in this state on this node.
-fn on(mut task: Task, node: &str, state: TaskState) -> Task {
+pub(super) fn on(mut task: Task, node: &str, state: TaskState) -> Task {
     task.node_id = node.into();
     task.status = Some(TaskStatus { state: state.into(), ..Default::default() });
     task
 }
 
-fn wanted(mut task: Task, desired: TaskState) -> Task {
+pub(super) fn wanted(mut task: Task, desired: TaskState) -> Task {
     task.desired_state = desired.into();
     task
 }
 
 /// A state with a clock, and what it decided.
-struct Cluster {
-    state: State,
-    now: SystemTime,
+pub(super) struct Cluster {
+    pub state: State,
+    pub now: SystemTime,
 }
 
 impl Cluster {
-    fn of(nodes: impl IntoIterator<Item = Node>) -> Cluster {
+    pub fn of(nodes: impl IntoIterator<Item = Node>) -> Cluster {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let mut cluster = Cluster { state: State::default(), now };
         nodes.into_iter().for_each(|node| cluster.put_node(node));
         cluster
     }
 
-    fn put_node(&mut self, node: Node) {
+    pub fn put_node(&mut self, node: Node) {
         self.state.put_node(node.id.parse().unwrap(), Arc::new(node));
     }
 
-    fn put(&mut self, task: Task) {
+    pub fn put(&mut self, task: Task) {
         self.state.put_task(task.id.parse().unwrap(), &task, self.now);
     }
 
-    fn pass(&mut self, by: Duration) {
+    pub fn pass(&mut self, by: Duration) {
         self.now += by;
     }
 
     /// Decides until nothing more is to be decided.
-    fn decide(&mut self) -> Vec<Decision> {
+    pub fn decide(&mut self) -> Vec<Decision> {
         let mut all = Vec::new();
         loop {
             let some = self.state.decide(self.now, 100);
@@ -175,12 +186,12 @@ impl Cluster {
     }
 
     /// What it decides, a line each: "web.1 -> n1", "web.2 waits: …", "web.3 stops".
-    fn lines(&mut self) -> Vec<String> {
+    pub fn lines(&mut self) -> Vec<String> {
         self.decide().iter().map(line).collect()
     }
 
     /// Puts tasks of a service in and says how many each node got.
-    fn spread(&mut self, tasks: impl IntoIterator<Item = Task>) -> BTreeMap<String, usize> {
+    pub fn spread(&mut self, tasks: impl IntoIterator<Item = Task>) -> BTreeMap<String, usize> {
         tasks.into_iter().for_each(|task| self.put(task));
         let mut counts = BTreeMap::new();
         for decision in self.decide() {
@@ -192,7 +203,7 @@ impl Cluster {
     }
 }
 
-fn line(decision: &Decision) -> String {
+pub(super) fn line(decision: &Decision) -> String {
     match decision {
         Decision::Assign { task, node, claimed, .. } if claimed.is_empty() => {
             format!("{task} -> {node}")
@@ -206,7 +217,7 @@ fn line(decision: &Decision) -> String {
     }
 }
 
-fn generic_text(resource: &GenericResource) -> String {
+pub(super) fn generic_text(resource: &GenericResource) -> String {
     use skep_proto::swarmkit::generic_resource::Resource;
     match resource.resource.as_ref().unwrap() {
         Resource::NamedResourceSpec(named) => format!("{}={}", named.kind, named.value),
@@ -215,10 +226,10 @@ fn generic_text(resource: &GenericResource) -> String {
 }
 
 /// `count` tasks of a service, made by `make` from its plain task.
-fn replicas(service: &str, count: u64, make: impl Fn(Task) -> Task) -> Vec<Task> {
+pub(super) fn replicas(service: &str, count: u64, make: impl Fn(Task) -> Task) -> Vec<Task> {
     (1..=count).map(|slot| make(task(&format!("{service}.{slot}")))).collect()
 }
 
-fn counts(pairs: &[(&str, usize)]) -> BTreeMap<String, usize> {
+pub(super) fn counts(pairs: &[(&str, usize)]) -> BTreeMap<String, usize> {
     pairs.iter().map(|(node, count)| ((*node).to_owned(), *count)).collect()
 }

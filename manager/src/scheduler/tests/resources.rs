@@ -4,7 +4,7 @@ use skep_proto::swarmkit::{DiscreteGenericResource, NamedGenericResource, generi
 
 use super::*;
 
-fn counted(kind: &str, value: i64) -> GenericResource {
+pub(in crate::scheduler) fn counted(kind: &str, value: i64) -> GenericResource {
     let discrete = DiscreteGenericResource { kind: kind.into(), value };
     GenericResource { resource: Some(generic_resource::Resource::DiscreteResourceSpec(discrete)) }
 }

@@ -1,0 +1,88 @@
+//! `skep.v1.Scheduling`: why tasks wait. Reads the store of an up-to-date manager and changes nothing.
+
+use std::sync::Arc;
+
+use skep_ca::Clock;
+use skep_proto::{
+    skep::{
+        ExplainRequest, ExplainResponse, PlanRequest, PlanResponse, explain_request,
+        scheduling_server::Scheduling,
+    },
+    swarmkit::{Service, Task},
+};
+use skep_store::{Object, Store, Tables, View};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
+
+use super::explain::{Subject, explain};
+use crate::{control::errors::ControlError, group::Group};
+
+/// Answers computed at a time. Each reads every task, off the async threads; more at once would only take the processor
+/// from the scheduler itself.
+const ANSWERS_MAX: usize = 2;
+
+/// The service. Cheap to clone; all clones are one service.
+#[derive(Clone)]
+pub struct SchedulingService {
+    store: Store,
+    group: Arc<dyn Group>,
+    clock: Clock,
+    room: Arc<Semaphore>,
+}
+
+impl SchedulingService {
+    /// Over the store and the raft group.
+    pub fn new(store: Store, group: Arc<dyn Group>, clock: Clock) -> SchedulingService {
+        SchedulingService { store, group, clock, room: Arc::new(Semaphore::new(ANSWERS_MAX)) }
+    }
+
+    /// Computes an answer from a view that holds every write acknowledged before the call.
+    async fn answer<R: Send + 'static>(
+        &self,
+        compute: impl FnOnce(View, &Clock) -> Result<R, ControlError> + Send + 'static,
+    ) -> Result<Response<R>, Status> {
+        self.group.read_barrier().await.map_err(ControlError::from)?;
+        let closed = |_| Status::unavailable("this manager is stopping");
+        let _turn = self.room.clone().acquire_owned().await.map_err(closed)?;
+        let (view, clock) = (self.store.view(), self.clock.clone());
+        let computing = tokio::task::spawn_blocking(move || compute(view, &clock));
+        let answer = computing.await.map_err(|error| {
+            Status::internal(format!("the answer could not be computed: {error}"))
+        })?;
+        Ok(Response::new(answer?))
+    }
+}
+
+#[tonic::async_trait]
+impl Scheduling for SchedulingService {
+    async fn explain(
+        &self,
+        request: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainResponse>, Status> {
+        let request = request.into_inner();
+        self.answer(move |view, clock| {
+            let subject = subject(&view, &request)?;
+            Ok(explain(&view, &subject, clock.now()))
+        })
+        .await
+    }
+
+    async fn plan(&self, _: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
+        Err(Status::unimplemented("plans are not made yet"))
+    }
+}
+
+fn subject(tables: &Tables, request: &ExplainRequest) -> Result<Subject, ControlError> {
+    use explain_request::Subject as Asked;
+    match &request.subject {
+        Some(Asked::ServiceId(id)) => Ok(Subject::Service(stored::<Service>(tables, id)?)),
+        Some(Asked::TaskId(id)) => Ok(Subject::Task(stored::<Task>(tables, id)?)),
+        None => Err(ControlError::argument("the id of a service or of a task must be provided")),
+    }
+}
+
+/// The typed id of an object that must be there.
+fn stored<T: Object>(tables: &Tables, id: &str) -> Result<T::Id, ControlError> {
+    let found = tables.get_text::<T>(id).and_then(|object| object.id().parse().ok());
+    found.map(T::Id::from).ok_or_else(|| ControlError::not_found(T::KIND, id))
+}

@@ -83,7 +83,7 @@ fn registry_auth(config: &Value, image: &str) -> Result<Zeroizing<String>, Strin
 /// The registry of an image, as Docker names it in its file: what stands before the first slash, if it can be a host.
 fn registry(image: &str) -> &str {
     match image.split_once('/') {
-        Some((host, _)) if matches!(host, "docker.io" | "index.docker.io") => DOCKER_HUB,
+        Some(("docker.io" | "index.docker.io", _)) => DOCKER_HUB,
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
         _ => DOCKER_HUB,
     }

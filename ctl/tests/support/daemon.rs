@@ -183,7 +183,7 @@ fn watch(request: Request<Body>, world: Shared) -> BoxFuture<'static, Response<B
     use skep_proto::swarmkit::{WatchMessage, WatchRequest};
     let service = tower::service_fn(move |request: tonic::Request<WatchRequest>| {
         let messages = world.lock().unwrap().watched(&request.into_inner());
-        ready(Ok::<_, Status>(tonic::Response::new(stream::iter(messages.into_iter().map(Ok)))))
+        ready(messages.map(|all| tonic::Response::new(stream::iter(all.into_iter().map(Ok)))))
     });
     let codec = ProstCodec::<WatchMessage, WatchRequest>::default();
     async move { Grpc::new(codec).server_streaming(service, request).await }.boxed()

@@ -33,6 +33,8 @@ pub struct World {
     pub services: Vec<Service>,
     /// What a watch streams before it ends.
     pub events: Vec<WatchMessage>,
+    /// How many of the next watches find no manager that could serve them.
+    pub watches_refused: usize,
     /// What log streams bring, each until it ends.
     pub logs: Vec<Vec<Result<SubscribeLogsMessage, Status>>>,
     /// What logs were asked for.
@@ -122,10 +124,14 @@ impl World {
         self.refusals.get(method).cloned()
     }
 
-    pub(super) fn watched(&self, request: &WatchRequest) -> Vec<WatchMessage> {
+    pub(super) fn watched(&mut self, request: &WatchRequest) -> Result<Vec<WatchMessage>, Status> {
         assert!(request.entries.iter().all(|e| e.action == 7), "creates, updates and removals");
+        if self.watches_refused > 0 {
+            self.watches_refused -= 1;
+            return Err(Status::unavailable("the manager is on its way"));
+        }
         let established = WatchMessage::default();
-        std::iter::once(established).chain(self.events.clone()).collect()
+        Ok(std::iter::once(established).chain(self.events.clone()).collect())
     }
 
     pub(super) fn subscribed(

@@ -127,6 +127,26 @@ exit 3
 }
 
 #[test]
+fn waiting_goes_on_when_the_manager_was_away_for_a_moment() {
+    let daemon = daemon();
+    daemon.world().watches_refused = 2;
+    assert_eq!(
+        create(&daemon, &["nginx"]),
+        "\
+service1
+! overall progress: 1 out of 1 tasks
+! verify: waiting 1 seconds to verify that tasks are stable
+! verify: service web converged
+"
+    );
+    daemon.world().refuse("Watch", Status::permission_denied("no"));
+    assert_eq!(
+        update(&daemon, &["--image", "nginx:2"]),
+        "web\n! Error: cannot follow the service: permission denied: no\nexit 1\n"
+    );
+}
+
+#[test]
 fn an_update_that_is_paused_or_rolled_back_ends_with_exit_code_3() {
     let daemon = daemon();
     create(&daemon, &["--detach", "nginx"]);

@@ -9,3 +9,4 @@ mod renewal;
 mod restart;
 mod root_rotation;
 mod support;
+mod workers;

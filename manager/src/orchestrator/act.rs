@@ -17,6 +17,9 @@ use super::{
     update::{Verdict, report},
 };
 
+/// Changes of one part of a place with a long history; the rest follows in the next part. Even large tasks then fit into a part.
+const PART_CHANGES_MAX: usize = 50;
+
 /// One thing to do; one part of a batch, done whole or not at all.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Part {
@@ -71,6 +74,8 @@ pub(super) struct Outcome {
     pub grown: bool,
     /// The place has more tasks than are kept.
     pub overfull: bool,
+    /// The part was too large to be done at once.
+    pub more: bool,
 }
 
 /// Does one part.
@@ -95,9 +100,11 @@ pub(super) fn act(tx: &mut Tx, part: &Part, rng: &mut dyn RngCore) -> Result<Out
             let Some(service) = tx.get::<Service>(&at.service).cloned() else {
                 return Ok(Outcome::default());
             };
-            let pruning = prune(&Slot::read(tx, &service, *at, tx.now()));
+            let mut pruning = prune(&Slot::read(tx, &service, *at, tx.now()));
+            let more = pruning.changes.len() > PART_CHANGES_MAX;
+            pruning.changes.truncate(PART_CHANGES_MAX);
             make(tx, pruning.changes)?;
-            Ok(Outcome { overfull: pruning.unfinished, ..Outcome::default() })
+            Ok(Outcome { overfull: pruning.unfinished, more, ..Outcome::default() })
         }
     }
 }
@@ -155,18 +162,20 @@ fn fill(tx: &mut Tx, at: PlaceOf, rng: &mut dyn RngCore) -> Result<Outcome, Stor
         return Ok(Outcome::default());
     }
     let (task, grown) = (slot.new_task(rng), !slot.tasks.is_empty());
-    tx.create(task)?;
+    make(tx, vec![Change::Create(Box::new(task))])?;
     Ok(Outcome { grown, ..Outcome::default() })
 }
 
 fn vacate(tx: &mut Tx, at: PlaceOf) -> Result<Outcome, StoreError> {
-    let changes = super::task::tasks_at(tx, at)
+    let mut changes: Vec<Change> = super::task::tasks_at(tx, at)
         .into_iter()
         .filter(|task| task.desired_state < TaskState::Remove as i32)
         .filter_map(|task| Some(taken_away(task, super::task::id(task)?)))
         .collect();
+    let more = changes.len() > PART_CHANGES_MAX;
+    changes.truncate(PART_CHANGES_MAX);
     make(tx, changes)?;
-    Ok(Outcome::default())
+    Ok(Outcome { more, ..Outcome::default() })
 }
 
 /// A task that no worker has yet is deleted at once.

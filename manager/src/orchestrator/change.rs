@@ -6,6 +6,8 @@ use skep_proto::{
 };
 use skep_store::{StoreError, Tx};
 
+use crate::allocator;
+
 /// A change of one task.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Change {
@@ -21,7 +23,11 @@ pub(super) enum Change {
 pub(super) fn make(tx: &mut Tx, changes: Vec<Change>) -> Result<(), StoreError> {
     for change in changes {
         match change {
-            Change::Create(task) => drop(tx.create(*task)?),
+            Change::Create(task) => {
+                // Most tasks lack nothing, and need not be new first.
+                let task = allocator::admit(tx, *task, tx.now());
+                tx.create(task)?;
+            }
             Change::Desire(id, state) => {
                 drop(tx.modify::<Task>(&id, |task| task.desired_state = state.into())?);
             }

@@ -62,3 +62,72 @@ fn has_its_image(task: &Task) -> bool {
     let pulled = TaskState::Ready as i32..=TaskState::Running as i32;
     is_wanted(task) && pulled.contains(&state(task))
 }
+
+#[cfg(test)]
+mod tests {
+    use skep_proto::swarmkit::{
+        ContainerSpec, Endpoint, EndpointSpec, NodeSpec, Placement, ServiceSpec, TaskStatus,
+        Version, container_spec::PullOptions,
+    };
+
+    use super::*;
+
+    fn spec(image: &str, auth: &str, constraint: &str) -> TaskSpec {
+        TaskSpec {
+            runtime: Some(Runtime::Container(ContainerSpec {
+                image: image.into(),
+                pull_options: Some(PullOptions { registry_auth: auth.into() }),
+                ..Default::default()
+            })),
+            placement: (!constraint.is_empty())
+                .then(|| Placement { constraints: vec![constraint.into()], ..Default::default() }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn only_what_the_task_would_feel_makes_it_dirty() {
+        let node = Node { id: "n1".into(), spec: Some(NodeSpec::default()), ..Default::default() };
+        let base = spec("v1", "", "");
+        let running = TaskState::Running;
+        for (what, new, version, state, expected) in [
+            ("the same version", spec("v2", "", ""), 1, running, false),
+            ("another version alone", base.clone(), 2, running, false),
+            ("another image", spec("v2", "", ""), 2, running, true),
+            ("another login, image pulled", spec("v1", "me", ""), 2, TaskState::Ready, false),
+            ("another login, image not there", spec("v1", "me", ""), 2, TaskState::Preparing, true),
+            ("constraints that its node meets", spec("v1", "", "node.id == n1"), 2, running, false),
+            ("constraints that it does not", spec("v1", "", "node.id != n1"), 2, running, true),
+            ("constraints and an image", spec("v2", "", "node.id == n1"), 2, running, true),
+        ] {
+            let service = Service {
+                spec: Some(ServiceSpec { task: Some(new), ..Default::default() }),
+                spec_version: Some(Version { index: version }),
+                ..Default::default()
+            };
+            let task = Task {
+                spec: Some(base.clone()),
+                spec_version: Some(Version { index: 1 }),
+                desired_state: running.into(),
+                status: Some(TaskStatus { state: state.into(), ..Default::default() }),
+                endpoint: Some(Endpoint::default()),
+                ..Default::default()
+            };
+            assert_eq!(is_dirty(&service, &task, Some(&node)), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn another_endpoint_makes_a_task_dirty() {
+        let service = Service {
+            spec: Some(ServiceSpec {
+                endpoint: Some(EndpointSpec::default()),
+                ..Default::default()
+            }),
+            spec_version: Some(Version { index: 2 }),
+            ..Default::default()
+        };
+        let task = Task { endpoint: Some(Endpoint::default()), ..Default::default() };
+        assert!(is_dirty(&service, &task, None));
+    }
+}

@@ -99,12 +99,23 @@ impl Mind {
                 self.touched.extend(outcome.unsettled.then_some(at));
             }
             Part::Fill(at) => self.prunable.extend(outcome.grown.then_some(at)),
-            Part::Vacate(at) => self.settle(at),
+            Part::Vacate(at) => {
+                self.settle(at);
+                if outcome.more
+                    && let Some(known) = self.known.get_mut(&at.service)
+                {
+                    known.vacate.push_back(at.place);
+                    self.busy.insert(at.service);
+                }
+            }
             Part::Report { service, verdict, .. } => self.absorb_report(service, verdict),
-            Part::Prune(at) => match outcome.overfull {
-                true => drop(self.overfull.insert(at)),
-                false => drop(self.overfull.remove(&at)),
-            },
+            Part::Prune(at) => {
+                self.prunable.extend(outcome.more.then_some(at));
+                match outcome.overfull {
+                    true => drop(self.overfull.insert(at)),
+                    false => drop(self.overfull.remove(&at)),
+                }
+            }
             Part::Retire(_) | Part::Delete(_) => {}
         }
     }

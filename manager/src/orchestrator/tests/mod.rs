@@ -2,6 +2,7 @@
 
 mod globals;
 mod jobs;
+mod random;
 mod removal;
 mod replicas;
 mod restarts;

@@ -5,7 +5,7 @@
 //! is over. No more than `parallelism` places are. Each new task is watched for the monitor time, from when it runs; one that ends before
 //! is a failure. When the last place is done, one more monitor time passes before the update is complete.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use skep_proto::{
     ids::TaskId,
@@ -31,8 +31,8 @@ enum Phase {
     Begun,
     /// This task is to come up.
     Starting(TaskId),
-    /// Its turn is over at this moment.
-    Resting(Moment),
+    /// Its turn will be over.
+    Resting,
 }
 
 /// A new task.
@@ -54,7 +54,11 @@ pub(crate) struct Update {
     announce: bool,
     queue: VecDeque<Place>,
     in_change: BTreeMap<Place, Phase>,
+    /// Places whose turn is over at a moment.
+    resting: BTreeSet<(Moment, Place)>,
     watched: BTreeMap<TaskId, Watched>,
+    /// Tasks that have run for long enough at a moment.
+    proving: BTreeSet<(Moment, TaskId)>,
     /// All places that the update moves.
     total: usize,
     failures: usize,
@@ -76,7 +80,9 @@ impl Update {
             total: 0,
             queue: VecDeque::new(),
             in_change: BTreeMap::new(),
+            resting: BTreeSet::new(),
             watched: BTreeMap::new(),
+            proving: BTreeSet::new(),
             failures: 0,
             failed: None,
             done: None,
@@ -102,14 +108,14 @@ impl Update {
         now: Moment,
     ) {
         self.total += 1;
-        self.watched.insert(task, Watched { place, running });
+        self.watch(task, place, running);
         match running {
             None => drop(self.in_change.insert(place, Phase::Starting(task))),
             Some(since) => {
                 let rested = since.after(self.plan.delay);
                 self.done = self.done.max(Some(rested));
                 if rested > now {
-                    self.in_change.insert(place, Phase::Resting(rested));
+                    self.rest_until(place, rested);
                 }
             }
         }
@@ -135,9 +141,8 @@ impl Update {
             actions.push(Action::Report(verdict));
             return (actions, None);
         }
-        self.in_change.retain(|_, phase| !matches!(phase, Phase::Resting(until) if *until <= now));
+        self.let_go(now);
         let monitor = self.plan.monitor;
-        self.watched.retain(|_, task| task.running.is_none_or(|since| since.after(monitor) >= now));
         while self.in_change.len() < self.plan.parallelism
             && let Some(place) = self.queue.pop_front()
         {
@@ -145,11 +150,7 @@ impl Update {
             actions.push(Action::Begin(place));
         }
         if !self.queue.is_empty() || !self.in_change.is_empty() {
-            let rested = |phase: &Phase| match phase {
-                Phase::Resting(until) => Some(*until),
-                _ => None,
-            };
-            return (actions, self.in_change.values().filter_map(rested).min());
+            return (actions, self.resting.first().map(|(until, _)| *until));
         }
         let over = self.done.get_or_insert(now).after(monitor);
         if over > now {
@@ -170,7 +171,7 @@ impl Update {
         match task {
             None => self.leave(place, now),
             Some((id, running)) => {
-                self.watched.insert(id, Watched { place, running });
+                self.watch(id, place, running);
                 match running {
                     None => drop(self.in_change.insert(place, Phase::Starting(id))),
                     Some(_) => self.rest(place, now),
@@ -181,11 +182,10 @@ impl Update {
 
     /// A watched task was seen in a state: running, ended by itself, or told to stop.
     pub(crate) fn saw(&mut self, task: TaskId, seen: Seen, now: Moment) {
-        let Some(watched) = self.watched.get_mut(&task) else { return };
-        let place = watched.place;
-        match (seen, watched.running) {
+        let Some(&Watched { place, running }) = self.watched.get(&task) else { return };
+        match (seen, running) {
             (Seen::Running, None) => {
-                watched.running = Some(now);
+                self.watch(task, place, Some(now));
                 self.finish(place, task, now);
             }
             (Seen::Running, Some(_)) => {}
@@ -214,7 +214,7 @@ impl Update {
                 return;
             };
             self.watched.remove(&from);
-            self.watched.insert(to, Watched { place, running: None });
+            self.watch(to, place, None);
         }
     }
 
@@ -238,7 +238,35 @@ impl Update {
     fn rest(&mut self, place: Place, now: Moment) {
         let until = now.after(self.plan.delay);
         self.done = self.done.max(Some(until));
-        self.in_change.insert(place, Phase::Resting(until));
+        self.rest_until(place, until);
+    }
+
+    fn rest_until(&mut self, place: Place, until: Moment) {
+        self.in_change.insert(place, Phase::Resting);
+        self.resting.insert((until, place));
+    }
+
+    fn watch(&mut self, task: TaskId, place: Place, running: Option<Moment>) {
+        self.watched.insert(task, Watched { place, running });
+        self.proving.extend(running.map(|since| (since.after(self.plan.monitor), task)));
+    }
+
+    /// Lets go of places whose turn is over, and of tasks that have proved themselves.
+    fn let_go(&mut self, now: Moment) {
+        while let Some((until, place)) = self.resting.first().copied()
+            && until <= now
+        {
+            self.resting.pop_first();
+            if self.in_change.get(&place) == Some(&Phase::Resting) {
+                self.in_change.remove(&place);
+            }
+        }
+        while let Some((until, task)) = self.proving.first().copied()
+            && until < now
+        {
+            self.proving.pop_first();
+            self.watched.remove(&task);
+        }
     }
 
     fn leave(&mut self, place: Place, now: Moment) {

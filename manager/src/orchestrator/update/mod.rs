@@ -13,3 +13,6 @@ pub(super) mod report;
 pub(super) use config::UpdatePlan;
 pub(super) use machine::{Action, Update};
 pub(super) use report::Verdict;
+
+#[cfg(test)]
+mod tests;

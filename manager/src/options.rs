@@ -60,8 +60,8 @@ pub struct DaemonOptions {
     /// Name that this node reports [default: the machine's].
     #[arg(long, env = "SKEP_HOSTNAME", value_name = "NAME")]
     pub hostname: Option<String>,
-    /// Whether this node is offered tasks, when it is new to the cluster.
-    #[arg(long, env = "SKEP_AVAILABILITY", value_enum, default_value_t = Availability::Active)]
+    /// Whether this node is offered tasks, when it is new to the cluster. This daemon runs none: it refuses what it is offered.
+    #[arg(long, env = "SKEP_AVAILABILITY", value_enum, default_value_t = Availability::Drain)]
     pub availability: Availability,
     /// How log lines are written to standard error.
     #[arg(long, env = "SKEP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]

@@ -40,6 +40,7 @@ use skep_store::{Object, Store, Tables, Tx, View};
 pub use ca_change::{CaChange, CaChangeError};
 use errors::ControlError;
 pub(crate) use network::is_ingress as is_ingress_network;
+pub(crate) use service::prospective;
 
 use crate::group::Group;
 

@@ -8,6 +8,7 @@ mod act;
 mod board;
 mod change;
 mod dirty;
+mod foresee;
 mod mind;
 mod moment;
 mod nodes;
@@ -26,6 +27,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use skep_ca::Clock;
 use skep_store::Store;
 
+pub(crate) use self::foresee::{Fate, foresee};
 use self::run::{Orchestrator, RETRY_DELAY};
 
 /// Orchestrates services for as long as this manager leads. Never returns; safe to drop: the next leader goes on from what

@@ -14,6 +14,7 @@ mod group;
 mod needs;
 mod nodes;
 mod place;
+mod plan;
 mod service;
 mod spread;
 mod state;

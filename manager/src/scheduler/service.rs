@@ -1,4 +1,4 @@
-//! `skep.v1.Scheduling`: why tasks wait. Reads the store of an up-to-date manager and changes nothing.
+//! `skep.v1.Scheduling`: why tasks wait, and where tasks would go. Reads the store of an up-to-date manager and changes nothing.
 
 use std::sync::Arc;
 
@@ -8,18 +8,27 @@ use skep_proto::{
         ExplainRequest, ExplainResponse, PlanRequest, PlanResponse, explain_request,
         scheduling_server::Scheduling,
     },
-    swarmkit::{Service, Task},
+    swarmkit::{Service, Task, service_spec::Mode},
 };
 use skep_store::{Object, Store, Tables, View};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
-use super::explain::{Subject, explain};
-use crate::{control::errors::ControlError, group::Group};
+use super::{
+    explain::{Subject, explain},
+    plan::plan,
+};
+use crate::{
+    control::{errors::ControlError, prospective},
+    group::Group,
+};
 
 /// Answers computed at a time. Each reads every task, off the async threads; more at once would only take the processor
 /// from the scheduler itself.
 const ANSWERS_MAX: usize = 2;
+
+/// Tasks in one plan: more than any cluster runs today.
+const TASKS_PLANNED_MAX: u64 = 200_000;
 
 /// The service. Cheap to clone; all clones are one service.
 #[derive(Clone)]
@@ -67,9 +76,31 @@ impl Scheduling for SchedulingService {
         .await
     }
 
-    async fn plan(&self, _: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
-        Err(Status::unimplemented("plans are not made yet"))
+    async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
+        let request = request.into_inner();
+        self.answer(move |view, clock| {
+            let PlanRequest { service_id, spec, service_version } = request;
+            let service = prospective(&view, &service_id, service_version, &spec)?;
+            small_enough(&service)?;
+            Ok(plan(&view, &service, clock.now()))
+        })
+        .await
     }
+}
+
+/// A plan for more tasks than any cluster runs would only take the processor from those that do run.
+fn small_enough(service: &Service) -> Result<(), ControlError> {
+    let tasks = match service.spec.as_ref().and_then(|spec| spec.mode.as_ref()) {
+        Some(Mode::Replicated(mode)) => mode.replicas,
+        Some(Mode::ReplicatedJob(job)) => job.total_completions,
+        _ => return Ok(()),
+    };
+    if tasks > TASKS_PLANNED_MAX {
+        return Err(ControlError::argument(format!(
+            "a plan for {tasks} tasks is too large; at most {TASKS_PLANNED_MAX} are planned"
+        )));
+    }
+    Ok(())
 }
 
 fn subject(tables: &Tables, request: &ExplainRequest) -> Result<Subject, ControlError> {

@@ -203,6 +203,15 @@ impl State {
         self.forget(id);
     }
 
+    /// Drops every task that has no node yet.
+    pub fn forget_waiting(&mut self) {
+        let waits =
+            |(id, known): (&TaskId, &Known)| (!matches!(known, Known::Held(_))).then_some(*id);
+        let waiting: Vec<TaskId> = self.tasks.iter().filter_map(waits).collect();
+        waiting.into_iter().for_each(|id| self.forget(id));
+        self.unwanted.clear();
+    }
+
     /// A task that needs a node, or to be stopped before it has one.
     fn put_pending(&mut self, id: TaskId, task: &Task) {
         let known = self.tasks.contains_key(&id);

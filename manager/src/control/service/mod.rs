@@ -2,6 +2,7 @@
 
 mod defaults;
 mod ports;
+mod prospective;
 mod references;
 mod statuses;
 mod update;
@@ -24,6 +25,7 @@ use super::{
     id_of, network, task, validate, wanted,
 };
 
+pub(crate) use prospective::prospective;
 pub(super) use statuses::statuses;
 pub(super) use update::update;
 

@@ -44,7 +44,7 @@ pub(in super::super) async fn update(
 }
 
 /// What the control loops cannot follow, since they see only the present spec.
-fn allowed(own: &ServiceSpec, given: &ServiceSpec) -> Result<(), ControlError> {
+pub(super) fn allowed(own: &ServiceSpec, given: &ServiceSpec) -> Result<(), ControlError> {
     let task_networks = |spec: &ServiceSpec| {
         spec.task.as_ref().map(|task| task.networks.clone()).unwrap_or_default()
     };
@@ -71,7 +71,7 @@ fn allowed(own: &ServiceSpec, given: &ServiceSpec) -> Result<(), ControlError> {
 }
 
 /// The version of the new spec is the one of the service that the client saw: it tells tasks of this spec from older ones.
-fn advance(service: &mut Service, spec: &ServiceSpec) {
+pub(super) fn advance(service: &mut Service, spec: &ServiceSpec) {
     service.previous_spec = service.spec.replace(spec.clone());
     service.previous_spec_version = service.spec_version;
     service.spec_version = Some(seen_version(service));

@@ -38,10 +38,13 @@ pub fn reason(tables: &Tables, task: &Task) -> Reason {
     }
     let err = task.status.as_ref().map_or("", |status| status.err.as_str());
     match state {
-        TaskState::New => Reason::with(
-            "its networks and ports are not allocated yet",
-            "if it stays so, see the leader's log for what cannot be allocated",
-        ),
+        TaskState::New => match err {
+            "" => Reason::with(
+                "its networks and ports are not allocated yet",
+                "if it stays so, see the leader's log for what cannot be allocated",
+            ),
+            err => Reason::of(format!("its networks or ports cannot be allocated: {err}")),
+        },
         TaskState::Pending => Reason::of("it looks for a node"),
         TaskState::Assigned => Reason::of("its node has not taken it up yet"),
         TaskState::Accepted => Reason::of("its node has accepted it and is about to prepare it"),

@@ -39,7 +39,7 @@ pub(super) async fn membership_changes(leadership: &Leadership) {
     }
 }
 
-fn pass_on(leadership: &Leadership, event: &Event) {
+pub(super) fn pass_on(leadership: &Leadership, event: &Event) {
     match event {
         Event::Cluster(_) => leadership.publish_common(&leadership.store.view()),
         Event::Node(change) if change.action() == Action::Remove => {

@@ -123,6 +123,12 @@ impl Sessions {
         }
     }
 
+    /// The node's session.
+    #[cfg(test)]
+    pub fn of(&self, node: &NodeId) -> Option<Arc<Session>> {
+        self.by_node.get(node).map(|session| session.clone())
+    }
+
     /// Ends the node's session, whichever it is.
     pub fn end(&self, node: &NodeId, end: End) {
         if let Some((_, session)) = self.by_node.remove(node) {

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use skep_api::{Caller, caller::CallerKind};
 use skep_proto::swarmkit::{
     Annotations, AssignmentsRequest, Cluster, ClusterSpec, EncryptionKey, HeartbeatRequest, Node,
-    NodeDescription, SessionMessage, SessionRequest, Task, TaskState, TaskStatus,
+    NodeDescription, SessionMessage, SessionRequest, Task, TaskState, TaskStatus, TasksRequest,
     UpdateTaskStatusRequest, assignment::Item, dispatcher_server::Dispatcher, node_status::State,
     update_task_status_request::TaskStatusUpdate,
 };
@@ -380,4 +380,133 @@ async fn tasks_of_a_node_that_is_down_for_a_day_are_given_up() {
     assert_eq!(state(), TaskState::Running);
     sleep(seconds(20)).await;
     assert_eq!(state(), TaskState::Orphaned);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_change_is_sent_at_once_and_a_wave_in_one_message() {
+    let running = Running::with(&[("w", State::Unknown)]).await;
+    let session_id = running.session("w").await.unwrap().next().await.unwrap().session_id;
+    let request = AssignmentsRequest { session_id };
+    let mut stream = running.dispatcher.assignments(from("w", request)).await.unwrap().into_inner();
+    stream.next().await.unwrap().unwrap();
+    sleep(seconds(1)).await;
+    let start = tokio::time::Instant::now();
+    let create =
+        |id: String| running.store.update(move |tx| tx.create(task(&id, "w", TaskState::Assigned)));
+    create("lone".into()).await.unwrap();
+    let message = stream.next().await.unwrap().unwrap();
+    assert_eq!((message.changes.len(), start.elapsed()), (1, Duration::ZERO));
+    for n in 0..100 {
+        create(format!("t{n}")).await.unwrap();
+    }
+    let message = stream.next().await.unwrap().unwrap();
+    assert_eq!(message.changes.len(), 100);
+    assert!(start.elapsed() < Duration::from_millis(20), "{:?}", start.elapsed());
+
+    // What the node reports is not sent back to it.
+    let id = "t0".parse().unwrap();
+    let running_state = |task: &mut Task| {
+        task.status.get_or_insert_default().state = TaskState::Running.into();
+    };
+    running.store.update(|tx| tx.modify::<Task>(&id, running_state)).await.unwrap();
+    // Shorter than what a session lasts without a heartbeat.
+    assert!(tokio::time::timeout(seconds(5), stream.next()).await.is_err());
+
+    // A second stream of the session takes the place of the first.
+    let session_id = running.dispatcher.leadership().unwrap().sessions.of(&"w".parse().unwrap());
+    let request = AssignmentsRequest { session_id: session_id.unwrap().id.to_string() };
+    let mut again = running.dispatcher.assignments(from("w", request)).await.unwrap().into_inner();
+    assert_eq!(again.next().await.unwrap().unwrap().changes.len(), 101);
+    assert_eq!(stream.next().await.unwrap().unwrap_err().code(), Code::Aborted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_of_old_gets_its_tasks_whole_each_time() {
+    let running = Running::with(&[("w", State::Unknown)]).await;
+    let session_id = running.session("w").await.unwrap().next().await.unwrap().session_id;
+    let request = TasksRequest { session_id };
+    let mut stream = running.dispatcher.tasks(from("w", request)).await.unwrap().into_inner();
+    assert_eq!(stream.next().await.unwrap().unwrap().tasks, []);
+    for (id, node) in [("a", "w"), ("b", "other"), ("c", "w")] {
+        let task = task(id, node, TaskState::Assigned);
+        running.store.update(|tx| tx.create(task)).await.unwrap();
+    }
+    let mut names = Vec::new();
+    while names.len() < 2 {
+        let tasks = stream.next().await.unwrap().unwrap().tasks;
+        names = tasks.into_iter().map(|task| task.id).collect();
+    }
+    assert_eq!(names, ["a", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn states_that_a_task_passes_through_become_one_write() {
+    let running = Running::with(&[("w", State::Unknown)]).await;
+    let session_id = running.session("w").await.unwrap().next().await.unwrap().session_id;
+    running.store.update(|tx| tx.create(task("a", "w", TaskState::Assigned))).await.unwrap();
+    let stored = || {
+        let view = running.store.view();
+        view.get_text::<Task>("a").unwrap().status.clone().unwrap().state()
+    };
+    let report = async |state: TaskState| {
+        let status = Some(TaskStatus { state: state.into(), ..Default::default() });
+        let updates = vec![TaskStatusUpdate { task_id: "a".into(), status }];
+        let request = UpdateTaskStatusRequest { session_id: session_id.clone(), updates };
+        running.dispatcher.update_task_status(from("w", request)).await.unwrap();
+    };
+    sleep(seconds(1)).await;
+    let before = running.store.view().version();
+    for state in [TaskState::Accepted, TaskState::Preparing, TaskState::Starting] {
+        report(state).await;
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(stored(), TaskState::Assigned);
+    }
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(stored(), TaskState::Starting);
+    sleep(seconds(1)).await;
+    report(TaskState::Running).await;
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!(stored(), TaskState::Running, "at once");
+    assert_eq!(running.store.view().version() - before, 2);
+}
+
+/// Prints what it costs to put a change of a task down for its node, with few sessions and with many. Run it in a release
+/// build: `cargo test --release -p skepd --lib -- --ignored --nocapture cost_of_a_change`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn cost_of_a_change_of_a_task() {
+    const CHANGES: usize = 20_000;
+    for nodes in [10, 1_000, 10_000] {
+        let names: Vec<String> = (0..nodes).map(|i| format!("w{i}")).collect();
+        let objects: Vec<_> = names.iter().map(|name| (name.as_str(), State::Ready)).collect();
+        let running = Running::with(&objects).await;
+        for chunk in names.chunks(1_000) {
+            let sessions = chunk.iter().map(|name| running.session(name));
+            assert!(futures::future::join_all(sessions).await.iter().all(Result::is_ok));
+        }
+        let leadership = running.dispatcher.leadership().unwrap();
+        let followers: Vec<_> = names
+            .iter()
+            .map(|name| leadership.sessions.of(&name.parse().unwrap()).unwrap().follow())
+            .collect();
+        let events: Vec<skep_store::Event> = (0..CHANGES)
+            .map(|n| {
+                let new = task(&format!("t{n}"), &names[n % nodes], TaskState::Assigned);
+                let old = Task { node_id: String::new(), ..new.clone() };
+                skep_store::Event::Task(skep_store::Change {
+                    id: new.id.parse().unwrap(),
+                    old: Some(Arc::new(old)),
+                    new: Some(Arc::new(new)),
+                })
+            })
+            .collect();
+        let start = std::time::Instant::now();
+        for event in &events {
+            super::fan_out::pass_on(&leadership, event);
+        }
+        let each = start.elapsed() / CHANGES as u32;
+        println!("{nodes} sessions: {each:?} for each change");
+        let touched: usize = followers.iter().map(|follower| follower.take().tasks.len()).sum();
+        assert_eq!(touched, CHANGES);
+    }
 }

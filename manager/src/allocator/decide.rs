@@ -18,6 +18,8 @@ use crate::control::{is_ingress_network, validate::PREDEFINED_LABEL};
 
 /// What a task's status says once it has all that it needs (SwarmKit's words, as tools show them).
 pub const PENDING_MESSAGE: &str = "pending task scheduling";
+/// What the status of a task says that was to stop before it had all that it needs; the words of the scheduler.
+const STOPPED_MESSAGE: &str = "task was stopped before it was assigned to a node";
 /// Drivers whose networks every node makes by itself: no address of theirs is given out by the managers.
 const NODE_LOCAL_DRIVERS: [&str; 6] = ["bridge", "host", "macvlan", "ipvlan", "null", "none"];
 
@@ -114,6 +116,17 @@ pub fn with_endpoint(
     Ok(Service { endpoint: Some(endpoint), ..service.clone() })
 }
 
+/// The service with the endpoint that its spec asks for, where nothing has to be chosen for it: for whoever writes a service
+/// in a transaction that found its ports free. Its tasks need not wait for the allocator then.
+pub fn endowed(service: Service) -> Service {
+    let chosen =
+        |spec: &EndpointSpec| spec.ports.iter().all(|p| !is_ingress(p) || p.published_port != 0);
+    let Some(spec) = asked(&service).filter(|spec| chosen(spec)).cloned() else { return service };
+    let endpoint = service.endpoint.clone().unwrap_or_default();
+    let endpoint = Endpoint { ports: spec.ports.clone(), spec: Some(spec), ..endpoint };
+    Service { endpoint: Some(endpoint), ..service }
+}
+
 /// A new task that may be scheduled: with its networks, and the endpoint of its service, which has one as it should be.
 pub fn admitted(
     tables: &Tables,
@@ -153,6 +166,21 @@ pub fn waiting(task: &Task, waits: &Waits) -> Option<Task> {
 pub fn is_new(task: &Task) -> bool {
     let state = task.status.as_ref().map_or(TaskState::New as i32, |status| status.state);
     state == TaskState::New as i32 && task.desired_state <= TaskState::Complete as i32
+}
+
+/// A new task that is to stop, as having stopped; none when that does not concern it. No worker ever had it, so nobody
+/// else would say so, and others wait for it.
+pub fn stopped(task: &Task, now: Timestamp) -> Option<Task> {
+    let new = task.status.as_ref().is_none_or(|status| status.state() == TaskState::New);
+    (new && task.desired_state == TaskState::Shutdown as i32).then(|| {
+        let status = TaskStatus {
+            state: TaskState::Shutdown.into(),
+            message: STOPPED_MESSAGE.to_owned(),
+            timestamp: Some(now),
+            ..Default::default()
+        };
+        Task { status: Some(status), ..task.clone() }
+    })
 }
 
 /// The network with the state that its driver needs, which for one that nodes make by themselves is the driver's name;

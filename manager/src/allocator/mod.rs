@@ -26,7 +26,7 @@ use skep_proto::{
 use skep_store::{Action, By, Commit, Event, Kind, Select, Selector, Store, Tables, Watcher};
 use tokio::time::sleep;
 
-pub use decide::Waits;
+pub use decide::{Waits, endowed};
 use pass::{Allocation, Item, Outcome, SharedCursor};
 
 /// Objects taken into one pass: fifty log entries, so that what comes meanwhile does not wait for all of a wave.
@@ -177,6 +177,7 @@ impl Allocator {
                         // A change of a task that stays new is our own reason in its status, or a new desired state.
                         (Some(_), Some(task)) if !decide::is_new(task) => {
                             self.forget(id, Some(task));
+                            self.dirty.tasks.insert(id);
                         }
                         (Some(_), Some(_)) => {}
                     }

@@ -11,7 +11,9 @@ use skep_store::{Refusal, Store, StoreError, Tables, Tx, UpdateError};
 
 use super::{
     Waits,
-    decide::{admitted, is_current, is_new, service_of, waiting, with_driver, with_endpoint},
+    decide::{
+        admitted, is_current, is_new, service_of, stopped, waiting, with_driver, with_endpoint,
+    },
     ports::{Cursor, PortTable},
 };
 
@@ -112,6 +114,9 @@ impl Allocation {
     }
 
     fn task(&mut self, tx: &mut Tx, id: TaskId) -> Result<Outcome, StoreError> {
+        if let Some(task) = tx.get::<Task>(&id).and_then(|task| stopped(task, tx.now())) {
+            tx.update(task)?;
+        }
         let Some(task) = tx.get::<Task>(&id).filter(|task| is_new(task)).cloned() else {
             return Ok(Outcome::Done);
         };

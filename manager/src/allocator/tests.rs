@@ -243,14 +243,22 @@ async fn a_wave_of_ten_thousand_tasks_costs_some_tens_of_log_entries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_that_are_not_wanted_any_more_are_left_alone() {
+async fn tasks_that_are_not_wanted_any_more_end() {
     let running = Running::begin().await;
     let ended = Task { desired_state: TaskState::Shutdown.into(), ..task("ended", "", &[]) };
     let removed = task("removed", "gone", &[]);
     running.create_tasks(vec![ended, removed, task("wanted", "", &[])]).await;
     running.until("wanted", "pending task scheduling ").await;
-    assert_eq!(running.shown("ended"), "NEW ");
     assert_eq!(running.shown("removed"), "NEW ");
+    // No worker would ever say that it has stopped.
+    running.until("ended", "task was stopped before it was assigned to a node ").await;
+    running.create_tasks(vec![task("waits", "", &["span"])]).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(running.shown("waits").starts_with("NEW network span"));
+    let id = "waits".parse().unwrap();
+    let end = |task: &mut Task| task.desired_state = TaskState::Shutdown.into();
+    running.store.update(|tx| tx.modify::<Task>(&id, end)).await.unwrap();
+    running.until("waits", "task was stopped before it was assigned to a node ").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,10 +279,20 @@ async fn a_task_that_lacks_nothing_is_pending_from_the_start() {
     assert_eq!(admitted(task("t", "web", &["bridge"])), "pending task scheduling");
     assert_eq!(admitted(task("t", "web", &["span"])), "created");
     assert_eq!(admitted(task("t", "gone", &[])), "created");
-    running
-        .change_service("web", |s| s.spec.as_mut().unwrap().endpoint = publishing(&[8081]))
-        .await;
-    let changed = running.store.view().get_text::<Service>("web").cloned().unwrap();
-    let stale = Service { endpoint: None, ..Service::clone(&changed) };
-    assert!(!decide::is_current(&stale));
+}
+
+#[test]
+fn a_service_that_names_its_ports_has_them_from_the_start() {
+    for (ports, current) in [(&[][..], true), (&[8080, 9090], true), (&[8080, 0], false)] {
+        let made = endowed(service("web", publishing(ports)));
+        assert_eq!(decide::is_current(&made), current, "{ports:?}");
+    }
+    assert_eq!(endowed(service("plain", None)).endpoint, None);
+    // What an earlier endpoint held beside its ports stays.
+    let mut moved = endowed(service("web", publishing(&[8080])));
+    let addresses = vec![Default::default()];
+    moved.endpoint.as_mut().unwrap().virtual_ips = addresses.clone();
+    moved.spec.as_mut().unwrap().endpoint = publishing(&[8081]);
+    let endpoint = endowed(moved).endpoint.unwrap();
+    assert_eq!((endpoint.ports[0].published_port, endpoint.virtual_ips), (8081, addresses));
 }

@@ -25,6 +25,8 @@ use super::{
     id_of, network, task, validate, wanted,
 };
 
+use crate::allocator::endowed;
+
 pub(crate) use prospective::prospective;
 pub(super) use statuses::statuses;
 pub(super) use update::update;
@@ -68,13 +70,13 @@ pub(super) async fn create(
     let service = control
         .write(|tx| {
             fits(tx, spec, &id)?;
-            Ok(tx.create(Service {
+            Ok(tx.create(endowed(Service {
                 id,
                 spec: Some(spec.clone()),
                 spec_version: Some(Version::default()),
                 job_status: is_job(spec).then(|| job_run(0, tx.now())),
                 ..Default::default()
-            })?)
+            }))?)
         })
         .await?;
     Ok(CreateServiceResponse { service: Some(Service::clone(&service)) })

@@ -11,6 +11,7 @@ use skep_proto::{
 };
 
 use super::super::{ControlService, at_version, errors::ControlError, validate};
+use crate::allocator::endowed;
 
 /// Replaces a service's spec and keeps the one that it had, or swaps the two. Each update of a job is a new run of it.
 pub(in super::super) async fn update(
@@ -37,7 +38,7 @@ pub(in super::super) async fn update(
                 let iteration = last.map_or(0, |last| last.index).saturating_add(1);
                 service.job_status = Some(super::job_run(iteration, tx.now()));
             }
-            Ok(tx.update(service)?)
+            Ok(tx.update(endowed(service))?)
         })
         .await?;
     Ok(UpdateServiceResponse { service: Some(Service::clone(&service)) })

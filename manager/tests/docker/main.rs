@@ -5,4 +5,5 @@ mod failover;
 mod join;
 mod removal;
 mod rotation;
+mod services;
 mod support;

@@ -25,7 +25,7 @@ async fn a_service_runs_is_mended_and_goes() {
         swarm.join(engine, manager).await;
     }
     let spec = spec(manager, 4).await;
-    let request = CreateServiceRequest { spec: Some(spec.clone()), ..Default::default() };
+    let request = CreateServiceRequest { spec: Some(spec.clone()) };
     let created = manager.control_client().create_service(request).await.unwrap();
     let service = created.into_inner().service.unwrap();
     assert_eq!(running_on_each(&swarm, manager, 4).await, [2, 2], "they are not spread");

@@ -1,7 +1,7 @@
 //! The scheduler: gives every PENDING task a node, or tells it why it has to wait.
 //!
-//! [`state`] follows the store and knows what is free where, [`place`] decides, [`decision`] writes; the rules of a single
-//! node are in [`filter`], the choice among nodes in [`spread`]. Deciding is pure; only [`run`] knows the store.
+//! `state` follows the store and knows what is free where, `place` decides, `decision` writes; the rules of a single
+//! node are in `filter`, the choice among nodes in `spread`. Deciding is pure; only [`run`] knows the store.
 //!
 //! Decisions are made on kept state and counted at once, so the next pass does not wait for the write of the one
 //! before; the transaction asks again whether the task still waits and the node is still the same.

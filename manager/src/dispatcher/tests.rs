@@ -470,10 +470,9 @@ async fn states_that_a_task_passes_through_become_one_write() {
     assert_eq!(running.store.view().version() - before, 2);
 }
 
-/// Prints what it costs to put a change of a task down for its node, with few sessions and with many. Run it in a release
-/// build: `cargo test --release -p skepd --lib -- --ignored --nocapture cost_of_a_change`.
+/// Prints what it costs to put a change of a task down for its node, with few sessions and with many.
 #[tokio::test]
-#[ignore = "a measurement"]
+#[ignore = "measures: cargo test --release -p skepd --lib -- --ignored --nocapture cost_of_a_change"]
 async fn cost_of_a_change_of_a_task() {
     const CHANGES: usize = 20_000;
     for nodes in [10, 1_000, 10_000] {

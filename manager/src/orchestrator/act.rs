@@ -11,7 +11,7 @@ use skep_store::{StoreError, Tx};
 use super::{
     change::{Change, make},
     moment::Moment,
-    reaper::{is_useless, prune},
+    reaper::{is_full, is_useless, prune},
     slot::Slot,
     task::{PlaceOf, is_wanted, state},
     update::{Verdict, report},
@@ -71,6 +71,8 @@ pub(super) struct Outcome {
     /// The task that is to come up at a place that is moved to a new spec, and since when it runs.
     pub begun: Option<(TaskId, Option<Moment>)>,
     /// The place got a task more.
+    pub created: bool,
+    /// With that it may have more tasks than are kept.
     pub grown: bool,
     /// The place has more tasks than are kept.
     pub overfull: bool,
@@ -114,15 +116,16 @@ fn look(tx: &mut Tx, at: PlaceOf, rng: &mut dyn RngCore) -> Result<Outcome, Stor
         return Ok(Outcome::default());
     };
     let slot = Slot::read(tx, &service, at, tx.now());
-    let occupied = !slot.tasks.is_empty();
     let decision = slot.reconcile(rng);
+    let created = creates(&decision.changes);
     let outcome = Outcome {
         look_again: decision.look_again,
         unsettled: decision.unsettled,
         vacant: decision.vacant,
         stale: decision.stale,
         moved: decision.created.filter(|(_, innocent)| *innocent).map(|(id, _)| id),
-        grown: occupied && creates(&decision.changes),
+        created,
+        grown: created && is_full(&slot),
         ..Outcome::default()
     };
     make(tx, decision.changes)?;
@@ -138,7 +141,9 @@ fn replace(
     let Some(service) = tx.get::<Service>(&at.service).cloned() else {
         return Ok(Outcome::default());
     };
-    let (decision, task) = Slot::read(tx, &service, at, tx.now()).replace(start_first, rng);
+    let slot = Slot::read(tx, &service, at, tx.now());
+    let (decision, task) = slot.replace(start_first, rng);
+    let created = creates(&decision.changes);
     let outcome = Outcome {
         unsettled: decision.unsettled,
         begun: task.and_then(|task| {
@@ -146,7 +151,8 @@ fn replace(
             let running = status.filter(|status| status.state >= TaskState::Running as i32);
             Some((super::task::id(&task)?, running.map(Moment::of_status)))
         }),
-        grown: creates(&decision.changes),
+        created,
+        grown: created && is_full(&slot),
         ..Outcome::default()
     };
     make(tx, decision.changes)?;
@@ -161,9 +167,9 @@ fn fill(tx: &mut Tx, at: PlaceOf, rng: &mut dyn RngCore) -> Result<Outcome, Stor
     if !slot.is_vacant() {
         return Ok(Outcome::default());
     }
-    let (task, grown) = (slot.new_task(rng), !slot.tasks.is_empty());
+    let (task, grown) = (slot.new_task(rng), is_full(&slot));
     make(tx, vec![Change::Create(Box::new(task))])?;
-    Ok(Outcome { grown, ..Outcome::default() })
+    Ok(Outcome { created: true, grown, ..Outcome::default() })
 }
 
 fn vacate(tx: &mut Tx, at: PlaceOf) -> Result<Outcome, StoreError> {

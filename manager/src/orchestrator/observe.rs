@@ -99,19 +99,26 @@ impl Mind {
 
     /// Whether the change of a task asks for a look at its place.
     fn counts(&self, job: bool, at: PlaceOf, old: Option<&Task>, new: Option<&Task>) -> bool {
-        if self.unsettled.contains(&at) {
+        let Some(new) = new else {
+            return job || self.unsettled.contains(&at) || old.is_some_and(is_wanted);
+        };
+        let turned =
+            |old: &Task| has_ended(old) != has_ended(new) || old.desired_state != new.desired_state;
+        let came_up = |old: &Task| state(old) < TaskState::Running as i32 && has_come_up(new);
+        if self.unsettled.contains(&at) && old.is_some_and(|old| turned(old) || came_up(old)) {
             return true;
         }
-        let Some(new) = new else { return job || old.is_some_and(is_wanted) };
         let moved = old.is_none_or(|old| old.node_id != new.node_id) && !new.node_id.is_empty();
         let misplaced =
             moved && new.node_id.parse().is_ok_and(|node: NodeId| !self.fit.contains(&node));
         let failed = is_wanted(new) && (has_failed(new) || misplaced);
         // A job goes on when a task is done or given up.
-        let turned =
-            |old: &Task| has_ended(old) != has_ended(new) || old.desired_state != new.desired_state;
         failed || (job && old.is_some_and(turned))
     }
+}
+
+fn has_come_up(task: &Task) -> bool {
+    state(task) >= TaskState::Running as i32
 }
 
 fn known_is_job(known: Option<&Known>) -> bool {

@@ -59,6 +59,12 @@ pub(super) fn prune(slot: &Slot<'_>) -> Pruning {
     pruning
 }
 
+/// Whether the place has as many tasks as are kept, so that one more is too many.
+pub(super) fn is_full(slot: &Slot<'_>) -> bool {
+    let limit = history_max(slot.service, slot.tables, &slot.tasks);
+    !slot.tasks.is_empty() && limit.is_some_and(|limit| slot.tasks.len() >= limit)
+}
+
 /// How many tasks are kept for a place; none if all are. Where restarts are limited, as many as it takes to count them.
 fn history_max(service: &Service, tables: &Tables, tasks: &[&Arc<Task>]) -> Option<usize> {
     if is_job(service) {

@@ -93,13 +93,13 @@ fn delay(task: &Task) -> Duration {
     policy(task).and_then(|policy| policy.delay).map_or(DELAY_DEFAULT, span)
 }
 
-/// When a task that is to be READY may be told to run. `earlier` are the other tasks of its place, the oldest first.
+/// When a task that is to be READY may be told to run. `others` are the other tasks of its place, the oldest first.
 ///
 /// It waits for its predecessor's delay if it replaces one that ended or was lost, and for all that are being stopped. One
 /// that takes a place under another spec, or from a drained node, does not wait for the delay: nothing failed.
-pub(super) fn start(new: &Task, earlier: &[&Arc<Task>], tables: &Tables, now: Moment) -> Start {
+pub(super) fn start(new: &Task, others: &[&Arc<Task>], tables: &Tables, now: Moment) -> Start {
     let created = Moment::created(new);
-    let delay = earlier.last().map_or_else(|| delay(new), |old| delay_after(old, new, tables));
+    let delay = others.last().map_or_else(|| delay(new), |old| delay_after(old, new, tables));
     let due = created.after(delay);
     // Made under a clock that is ahead of ours: that tells nothing of how long it has waited.
     if due > now && due.since(now) <= delay {
@@ -107,7 +107,7 @@ pub(super) fn start(new: &Task, earlier: &[&Arc<Task>], tables: &Tables, now: Mo
     }
     let limit = created.after(STOP_TIMEOUT);
     let stopping = |task: &&Arc<Task>| is_stopping(task, node_of(task, tables));
-    match limit > now && limit.since(now) <= STOP_TIMEOUT && earlier.iter().any(stopping) {
+    match limit > now && limit.since(now) <= STOP_TIMEOUT && others.iter().any(stopping) {
         true => Start::AfterStop(limit),
         false => Start::Now,
     }

@@ -200,7 +200,7 @@ impl<'a> Slot<'a> {
         let now = Moment::from(self.now);
         // It has not had its turn: the one after it must not have its own any sooner.
         if newest.desired_state == TaskState::Ready as i32
-            && let Start::At(due) = start(newest, &self.before(newest), self.tables, now)
+            && let Start::At(due) = start(newest, &self.others(newest), self.tables, now)
         {
             decision.again(due);
             decision.unsettled = true;
@@ -217,8 +217,7 @@ impl<'a> Slot<'a> {
         task.desired_state = TaskState::Ready.into();
         let mut stopped = Task::clone(newest);
         stopped.desired_state = TaskState::Shutdown.into();
-        let mut before = self.tasks.clone();
-        before.retain(|task| task.id != newest.id);
+        let mut before = self.others(newest);
         let stopped = Arc::new(stopped);
         before.push(&stopped);
         with_created(&mut task, self.now);
@@ -240,7 +239,7 @@ impl<'a> Slot<'a> {
         if task.desired_state != TaskState::Ready as i32 {
             return;
         }
-        match start(task, &self.before(task), self.tables, self.now.into()) {
+        match start(task, &self.others(task), self.tables, self.now.into()) {
             Start::Now => decision.desire(task, goal(self.service)),
             Start::At(at) | Start::AfterStop(at) => {
                 decision.again(at);
@@ -293,8 +292,9 @@ impl<'a> Slot<'a> {
         super::nodes::is_lost(node_of(task, self.tables))
     }
 
-    fn before(&self, task: &Task) -> Vec<&'a Arc<Task>> {
-        self.tasks.iter().copied().take_while(|other| other.id != task.id).collect()
+    /// The other tasks of the place. Whatever the clocks of those who made them said: the one that waits comes after them.
+    fn others(&self, task: &Task) -> Vec<&'a Arc<Task>> {
+        self.tasks.iter().copied().filter(|other| other.id != task.id).collect()
     }
 }
 

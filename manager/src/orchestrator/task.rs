@@ -1,6 +1,6 @@
 //! Making a task from its service, and reading what a task is and should be.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use rand::RngCore;
 use skep_proto::{
@@ -140,13 +140,11 @@ pub(super) fn tasks_at(tables: &Tables, at: PlaceOf) -> Vec<&Arc<Task>> {
     tasks
 }
 
-/// Sorts tasks, the oldest first.
+/// Sorts tasks, the oldest first. Of tasks made at the same time by a coarse clock the one that is to run is the newer one, and
+/// then the one that has come less far: it replaces the other.
 pub(super) fn sort_by_age(tasks: &mut [&Arc<Task>]) {
     if tasks.len() > 1 {
-        let version = |task: &Task| task.meta.as_ref().and_then(|m| m.version).map(|v| v.index);
-        tasks.sort_by(|a, b| {
-            let age = |task: &Task| (Moment::created(task), version(task));
-            age(a).cmp(&age(b)).then_with(|| a.id.cmp(&b.id))
-        });
+        let age = |task: &Task| (Moment::created(task), is_wanted(task), Reverse(state(task)));
+        tasks.sort_by(|a, b| age(a).cmp(&age(b)).then_with(|| a.id.cmp(&b.id)));
     }
 }

@@ -95,8 +95,8 @@ impl Mind {
                     update.began(at.place, outcome.begun, now);
                     self.stepping.insert(at.service);
                 }
-                // Its start may be due already.
-                self.touched.extend(outcome.unsettled.then_some(at));
+                // The start of one that was there before may be due already.
+                self.touched.extend((outcome.unsettled && !outcome.created).then_some(at));
             }
             Part::Fill(at) => self.prunable.extend(outcome.grown.then_some(at)),
             Part::Vacate(at) => {

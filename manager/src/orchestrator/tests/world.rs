@@ -7,6 +7,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use parking_lot::Mutex;
 use rand::{SeedableRng as _, rngs::StdRng};
 use skep_ca::Clock;
 use skep_proto::{
@@ -30,6 +31,9 @@ use crate::orchestrator::{
     run::Orchestrator,
     task::{has_ended, is_wanted, state},
 };
+
+/// What time of itself passes while transactions are made, each of which takes a microsecond; added to every wait.
+const SLACK: Duration = Duration::from_millis(10);
 
 /// Rounds in which everything has to come to rest.
 const ROUNDS_MAX: usize = 5_000;
@@ -69,8 +73,7 @@ impl World {
 
     pub async fn seeded(nodes: usize, seed: u64) -> World {
         let clock = Clock::still(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
-        let now = clock.clone();
-        let store = Store::new(Arc::new(move || now.now()), StdRng::seed_from_u64(seed));
+        let store = Store::new(ticking(&clock), StdRng::seed_from_u64(seed));
         let solo = lead_alone(&store);
         let watchdog = Watchdog::of(&store);
         let mut world = World {
@@ -289,7 +292,7 @@ impl World {
 
     /// Lets that much time pass, and everything happen in it when it is due.
     pub async fn pass(&mut self, time: Duration) {
-        let end = Moment::from(self.clock.now()).after(time);
+        let end = Moment::from(self.clock.now()).after(time).after(SLACK);
         loop {
             self.settle().await;
             let now = Moment::from(self.clock.now());
@@ -421,6 +424,18 @@ impl World {
             _ => None,
         }
     }
+}
+
+/// The time that the clock shows, and a microsecond more for each transaction that was made in it: no two are made at once.
+fn ticking(clock: &Clock) -> skep_store::Clock {
+    let clock = clock.clone();
+    let last = Mutex::new((clock.now(), 0));
+    Arc::new(move || {
+        let now = clock.now();
+        let mut last = last.lock();
+        *last = (now, if last.0 == now { last.1 + 1 } else { 0 });
+        now + Duration::from_micros(last.1)
+    })
 }
 
 fn words(words: impl IntoIterator<Item = String>) -> String {

@@ -1,0 +1,5 @@
+//! Services whose tasks are real containers on stock engines. One file to a subject; `scene` is what they stand on.
+
+mod replicated;
+mod scene;
+mod spec;

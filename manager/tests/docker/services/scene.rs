@@ -1,0 +1,208 @@
+//! Three managers, engines that are their workers, and what tests do to services on them: small verbs, each of which ends
+//! when its effect is to be seen.
+//!
+//! What the managers say and what the engines do is looked at separately: [`Scene::tasks`] and [`Scene::containers`].
+
+use std::collections::BTreeMap;
+
+use skep_proto::swarmkit::{
+    CreateServiceRequest, GetServiceRequest, ListTasksRequest, Node, NodeSpec,
+    RemoveServiceRequest, Service, Task, TaskState, UpdateNodeRequest, UpdateServiceRequest,
+    list_tasks_request, node_spec::Availability,
+};
+use skep_testkit::{docker_hosts::DockerHost, skepd_process::Skepd};
+use tokio::task::block_in_place;
+
+use super::spec::{IMAGE, Spec};
+use crate::support::{self, ENGINE_LIMIT, Swarm, docker, node_of};
+
+/// The label that engines put on the containers of a service.
+const SERVICE_LABEL: &str = "com.docker.swarm.service.id";
+
+pub struct Scene {
+    pub swarm: Swarm,
+    /// The place of the manager that is asked: a follower at first.
+    asked: usize,
+}
+
+impl Scene {
+    /// So many engines, all of them workers that have the image. Nothing where engines cannot run.
+    pub async fn new(engines: u8) -> Option<Scene> {
+        let swarm = support::swarm(engines).await?;
+        let (_, asked) = swarm.leader_and_follower().await;
+        let scene = Scene { swarm, asked };
+        for engine in scene.engines() {
+            scene.join(engine).await;
+        }
+        Some(scene)
+    }
+
+    /// Gives an engine the image and has it join as a worker.
+    pub async fn join(&self, engine: &DockerHost) -> Node {
+        block_in_place(|| engine.import_busybox(IMAGE)).unwrap();
+        self.swarm.join(engine, self.manager()).await
+    }
+
+    /// A manager that runs.
+    pub fn manager(&self) -> &Skepd {
+        let managers = &self.swarm.cluster.managers;
+        let from_asked = managers.iter().cycle().skip(self.asked).take(managers.len());
+        from_asked.into_iter().find(|manager| manager.pid().is_some()).expect("a manager runs")
+    }
+
+    pub fn engines(&self) -> &[DockerHost] {
+        self.swarm.engines.hosts()
+    }
+
+    pub fn engine(&self, place: usize) -> &DockerHost {
+        self.swarm.engine(place)
+    }
+
+    /// Looks until it is satisfied; the error says what is there instead.
+    pub async fn wait<T>(&self, what: &str, probe: impl AsyncFn(&Scene) -> Result<T, String>) -> T {
+        let probe = async |_: &Skepd| probe(self).await;
+        self.manager().wait_for(what, ENGINE_LIMIT, probe).await.unwrap()
+    }
+
+    /// Creates a service and gives its id.
+    pub async fn create(&self, spec: &Spec) -> String {
+        let request = CreateServiceRequest { spec: Some(spec.0.clone()) };
+        let created = self.manager().control_client().create_service(request).await.unwrap();
+        created.into_inner().service.unwrap().id
+    }
+
+    /// Gives a service another spec.
+    pub async fn update(&self, service: &str, spec: &Spec) {
+        self.wait("the service to be updated", async |scene| {
+            let now = scene.service(service).await?;
+            let request = UpdateServiceRequest {
+                service_id: now.id,
+                service_version: now.meta.and_then(|meta| meta.version),
+                spec: Some(spec.0.clone()),
+                ..Default::default()
+            };
+            let mut control = scene.manager().control_client();
+            control.update_service(request).await.map(drop).map_err(|s| s.to_string())
+        })
+        .await;
+    }
+
+    /// Removes a service, and waits until its tasks and containers are gone.
+    pub async fn remove(&self, service: &str) {
+        let request = RemoveServiceRequest { service_id: service.to_owned() };
+        self.manager().control_client().remove_service(request).await.unwrap();
+        self.wait("the service to be gone", async |scene| {
+            let tasks = scene.tasks(service).await?.len();
+            let containers: usize = scene.containers_on_each(service)?.iter().sum();
+            match tasks + containers {
+                0 => Ok(()),
+                _ => Err(format!("{tasks} tasks and {containers} containers are left")),
+            }
+        })
+        .await;
+    }
+
+    pub async fn service(&self, service: &str) -> Result<Service, String> {
+        let request = GetServiceRequest { service_id: service.to_owned(), ..Default::default() };
+        let got = self.manager().control_client().get_service(request).await;
+        let got = got.map_err(|status| status.to_string())?.into_inner();
+        got.service.ok_or_else(|| "the reply has no service".to_owned())
+    }
+
+    /// All tasks of a service that managers keep, those that have ended too.
+    pub async fn tasks(&self, service: &str) -> Result<Vec<Task>, String> {
+        let service_ids = vec![service.to_owned()];
+        let filters = Some(list_tasks_request::Filters { service_ids, ..Default::default() });
+        let listed = self.manager().control_client().list_tasks(ListTasksRequest { filters }).await;
+        listed.map(|listed| listed.into_inner().tasks).map_err(|status| status.to_string())
+    }
+
+    /// The running containers of a service on an engine.
+    pub fn containers(&self, engine: &DockerHost, service: &str) -> Result<Vec<String>, String> {
+        let filter = format!("label={SERVICE_LABEL}={service}");
+        let listed = docker(engine, &["ps", "--quiet", "--no-trunc", "--filter", &filter]);
+        let listed = listed.map_err(|error| error.to_string())?;
+        Ok(listed.lines().map(str::to_owned).collect())
+    }
+
+    /// How many running containers of a service each engine has; an engine that does not run has none.
+    pub fn containers_on_each(&self, service: &str) -> Result<Vec<usize>, String> {
+        let count = |engine: &DockerHost| match engine.pid() {
+            Some(_) => self.containers(engine, service).map(|containers| containers.len()),
+            None => Ok(0),
+        };
+        self.engines().iter().map(count).collect()
+    }
+
+    /// Waits until so many tasks run and no others are wanted, and the engines have a container for each of them and no
+    /// more; gives how many each engine has.
+    pub async fn wait_running(&self, service: &str, count: usize) -> Vec<usize> {
+        self.wait(&format!("{count} tasks to run"), async |scene| {
+            let tasks = scene.tasks(service).await?;
+            let on_each = scene.containers_on_each(service)?;
+            let wanted = tasks.iter().filter(|t| t.desired_state() <= TaskState::Running).count();
+            let mut on_node: BTreeMap<&str, usize> = BTreeMap::new();
+            running(&tasks).for_each(|task| *on_node.entry(&task.node_id).or_default() += 1);
+            let sorted = |counts: &mut dyn Iterator<Item = usize>| {
+                let mut counts: Vec<_> = counts.filter(|count| *count > 0).collect();
+                counts.sort_unstable();
+                counts
+            };
+            let said = sorted(&mut on_node.into_values());
+            let found = sorted(&mut on_each.iter().copied());
+            if wanted == count && said.iter().sum::<usize>() == count && said == found {
+                Ok(on_each)
+            } else {
+                Err(format!("{on_each:?} containers; {}", describe(&tasks)))
+            }
+        })
+        .await
+    }
+
+    /// Sets whether an engine takes tasks.
+    pub async fn set_availability(&self, engine: &DockerHost, availability: Availability) {
+        self.update_node(engine, |spec| spec.set_availability(availability)).await;
+    }
+
+    /// Changes the spec of an engine's node.
+    pub async fn update_node(&self, engine: &DockerHost, change: impl Fn(&mut NodeSpec)) {
+        self.wait("the node to be updated", async |scene| {
+            let node = node_of(scene.manager(), engine).await?;
+            let mut spec = node.spec.unwrap_or_default();
+            change(&mut spec);
+            let request = UpdateNodeRequest {
+                node_id: node.id,
+                node_version: node.meta.and_then(|meta| meta.version),
+                spec: Some(spec),
+            };
+            let mut control = scene.manager().control_client();
+            control.update_node(request).await.map(drop).map_err(|s| s.to_string())
+        })
+        .await;
+    }
+}
+
+/// What its node says of a task.
+pub fn state(task: &Task) -> TaskState {
+    task.status.as_ref().map_or(TaskState::New, |status| status.state())
+}
+
+/// The tasks that run and should.
+pub fn running(tasks: &[Task]) -> impl Iterator<Item = &Task> {
+    tasks.iter().filter(|task| {
+        state(task) == TaskState::Running && task.desired_state() == TaskState::Running
+    })
+}
+
+/// Tasks in a line each, for messages.
+pub fn describe(tasks: &[Task]) -> String {
+    let line = |task: &Task| {
+        let err = task.status.as_ref().map_or("", |status| &status.err);
+        let (desired, state) = (task.desired_state(), state(task));
+        format!(
+            "\n  slot {} node '{}': {state:?}, to be {desired:?} {err}",
+            task.slot, task.node_id
+        )
+    };
+    tasks.iter().map(line).collect()
+}

@@ -27,6 +27,9 @@ const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// The managers of each cluster.
 pub const MANAGERS: usize = 3;
 
+/// The arguments of an engine without any that matter.
+pub const PLAIN: &[&str] = &[];
+
 /// Engines take much of a machine: one test at a time has some.
 static ENGINES: Mutex<()> = Mutex::const_new(());
 
@@ -39,12 +42,17 @@ pub struct Swarm {
 }
 
 /// Starts it; nothing where engines cannot run, unless all tests are required.
-pub async fn swarm(engines: u8) -> Option<Swarm> {
+pub async fn swarm(engines: usize) -> Option<Swarm> {
+    swarm_with(&vec![PLAIN; engines]).await
+}
+
+/// As [`swarm`], an engine for each list of arguments of `dockerd`.
+pub async fn swarm_with(engines: &[&[&str]]) -> Option<Swarm> {
     if skipped() {
         return None;
     }
     let alone = ENGINES.lock().await;
-    let mut engines = block_in_place(|| DockerHosts::start(engines)).unwrap();
+    let mut engines = block_in_place(|| DockerHosts::start_with(engines)).unwrap();
     let options = (1..=MANAGERS).map(|n| {
         let host = engines.subnet().add_host().unwrap();
         SkepdOptions::new(env!("CARGO_BIN_EXE_skepd"), format!("manager-{n}")).on(host)

@@ -25,12 +25,15 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// look-ups of names fail at once, so that nothing waits for a registry that is not there.
 const START: &str = r#"
 hostname "$1"
+dir="$2"
+cgroup="$3"
+shift 3
 mkdir -p /run/docker /run/containerd
 mount -t tmpfs tmpfs /run/docker
 mount -t tmpfs tmpfs /run/containerd
-mount --bind "$2/resolv.conf" /etc/resolv.conf
-exec dockerd --debug --data-root "$2/data" --exec-root "$2/exec" --pidfile "$2/pid" \
-    --cgroup-parent "/$3" --host "unix://$2/docker.sock"
+mount --bind "$dir/resolv.conf" /etc/resolv.conf
+exec dockerd --debug --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
+    --cgroup-parent "/$cgroup" --host "unix://$dir/docker.sock" "$@"
 "#;
 
 /// A Docker Engine.
@@ -39,6 +42,8 @@ pub struct DockerHost {
     name: String,
     dir: PathBuf,
     cgroup: String,
+    /// More arguments of the engine.
+    arguments: Vec<String>,
     running: Mutex<Option<Running>>,
 }
 
@@ -46,14 +51,16 @@ struct Running {
     /// `unshare`, the parent of the engine.
     parent: Child,
     engine: Pid,
+    frozen: bool,
 }
 
 impl DockerHost {
-    /// Starts an engine on `host`; its files go into a folder of `dir`.
+    /// Starts an engine on `host` with these arguments beside the usual ones; its files go into a folder of `dir`.
     pub(super) fn create(
         host: NetworkHost,
         dir: &Path,
         cgroup: &str,
+        arguments: &[&str],
     ) -> Result<DockerHost, HostsError> {
         let name = host.namespace.clone();
         let dir = dir.join(&name);
@@ -64,7 +71,9 @@ impl DockerHost {
         };
         prepare().map_err(|source| HostsError::Prepare { path: dir.clone(), source })?;
         let cgroup = cgroup.to_owned();
-        let created = DockerHost { host, name, dir, cgroup, running: Mutex::new(None) };
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let running = Mutex::new(None);
+        let created = DockerHost { host, name, dir, cgroup, arguments, running };
         created.start()?;
         Ok(created)
     }
@@ -138,6 +147,7 @@ impl DockerHost {
             .args(["sh", "-e", "-c", START, "start", &self.name])
             .arg(&self.dir)
             .arg(&self.cgroup)
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err);
@@ -146,7 +156,7 @@ impl DockerHost {
             parent.map_err(|source| HostsError::Run { program: "unshare".into(), source })?;
         let engine = only_child(parent.id());
         let engine = engine.map_err(|source| self.not_ready(source))?;
-        *running = Some(Running { parent, engine });
+        *running = Some(Running { parent, engine, frozen: false });
         Ok(())
     }
 
@@ -165,6 +175,22 @@ impl DockerHost {
     /// Kills the engine with all that it runs, as a power cut would.
     pub fn kill(&self) -> Result<(), HostsError> {
         self.end(Signal::KILL)
+    }
+
+    /// Stops the engine's own process in its tracks (SIGSTOP), while its containers run on: to others it looks as if the
+    /// network were cut.
+    pub fn freeze(&self) {
+        self.set_frozen(true);
+    }
+
+    /// Lets a frozen engine go on.
+    pub fn thaw(&self) {
+        self.set_frozen(false);
+    }
+
+    /// Whether the engine runs and is not frozen.
+    pub fn answers(&self) -> bool {
+        self.running().as_ref().is_some_and(|running| !running.frozen)
     }
 
     /// Looks at `probe` until it is satisfied; its error says what is there instead.
@@ -187,9 +213,17 @@ impl DockerHost {
         self.dir.join("log")
     }
 
+    fn set_frozen(&self, frozen: bool) {
+        if let Some(running) = self.running().as_mut() {
+            // It may have ended by itself, which shows when it is next asked.
+            let _ = kill_process(running.engine, if frozen { Signal::STOP } else { Signal::CONT });
+            running.frozen = frozen;
+        }
+    }
+
     fn end(&self, signal: Signal) -> Result<(), HostsError> {
         let mut running = self.running();
-        let Some(Running { parent, engine }) = running.as_mut() else { return Ok(()) };
+        let Some(Running { parent, engine, .. }) = running.as_mut() else { return Ok(()) };
         // It may have ended by itself, which is what is wanted.
         let _ = kill_process(*engine, signal);
         let ended = until_blocking("the engine to end", STOP_LIMIT, || match parent.try_wait() {

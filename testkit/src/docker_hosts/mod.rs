@@ -99,14 +99,21 @@ pub struct DockerHosts {
 impl DockerHosts {
     /// Starts `count` engines side by side and waits until all of them answer.
     pub fn start(count: u8) -> Result<DockerHosts, HostsError> {
+        DockerHosts::start_with(&vec![&[] as &[&str]; count.into()])
+    }
+
+    /// As [`start`](Self::start), an engine for each list of arguments that are given to `dockerd`, such as
+    /// `--label zone=a`.
+    pub fn start_with(arguments: &[&[&str]]) -> Result<DockerHosts, HostsError> {
         let path = std::env::temp_dir();
         let dir = tempfile::Builder::new().prefix("skep-hosts-").tempdir();
         let dir = dir.map_err(|source| HostsError::Prepare { path, source })?;
         let (subnet, janitor) = Subnet::claim(dir.path())?;
         let mut set = DockerHosts { hosts: Vec::new(), subnet, janitor, dir };
-        for _ in 0..count {
+        for arguments in arguments {
             let host = set.subnet.add_host()?;
-            set.hosts.push(DockerHost::create(host, set.dir.path(), set.subnet.name())?);
+            let (dir, cgroup) = (set.dir.path(), set.subnet.name());
+            set.hosts.push(DockerHost::create(host, dir, cgroup, arguments)?);
         }
         for host in &set.hosts {
             host.wait_until_up()?;

@@ -3,18 +3,18 @@
 //!
 //! What the managers say and what the engines do is looked at separately: [`Scene::tasks`] and [`Scene::containers`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use skep_proto::swarmkit::{
     CreateServiceRequest, GetServiceRequest, ListTasksRequest, Node, NodeSpec,
-    RemoveServiceRequest, Service, Task, TaskState, UpdateNodeRequest, UpdateServiceRequest,
-    list_tasks_request, node_spec::Availability,
+    RemoveServiceRequest, Service, Task, TaskState, UpdateClusterRequest, UpdateNodeRequest,
+    UpdateServiceRequest, list_tasks_request, node_spec::Availability, node_status::State,
 };
 use skep_testkit::{docker_hosts::DockerHost, skepd_process::Skepd};
 use tokio::task::block_in_place;
 
 use super::spec::{IMAGE, Spec};
-use crate::support::{self, ENGINE_LIMIT, Swarm, docker, node_of};
+use crate::support::{self, ENGINE_LIMIT, PLAIN, Swarm, cluster_object, docker, node_of};
 
 /// The label that engines put on the containers of a service.
 const SERVICE_LABEL: &str = "com.docker.swarm.service.id";
@@ -27,14 +27,24 @@ pub struct Scene {
 
 impl Scene {
     /// So many engines, all of them workers that have the image. Nothing where engines cannot run.
-    pub async fn new(engines: u8) -> Option<Scene> {
-        let swarm = support::swarm(engines).await?;
-        let (_, asked) = swarm.leader_and_follower().await;
-        let scene = Scene { swarm, asked };
+    pub async fn new(engines: usize) -> Option<Scene> {
+        Scene::with(&vec![PLAIN; engines]).await
+    }
+
+    /// As [`new`](Self::new), an engine for each list of arguments of `dockerd`.
+    pub async fn with(engines: &[&[&str]]) -> Option<Scene> {
+        let scene = Scene::with_none_joined(engines).await?;
         for engine in scene.engines() {
             scene.join(engine).await;
         }
         Some(scene)
+    }
+
+    /// As [`with`](Self::with), and no engine has joined.
+    pub async fn with_none_joined(engines: &[&[&str]]) -> Option<Scene> {
+        let swarm = support::swarm_with(engines).await?;
+        let (_, asked) = swarm.leader_and_follower().await;
+        Some(Scene { swarm, asked })
     }
 
     /// Gives an engine the image and has it join as a worker.
@@ -125,11 +135,11 @@ impl Scene {
         Ok(listed.lines().map(str::to_owned).collect())
     }
 
-    /// How many running containers of a service each engine has; an engine that does not run has none.
+    /// How many running containers of a service each engine has; of one that does not answer, none.
     pub fn containers_on_each(&self, service: &str) -> Result<Vec<usize>, String> {
-        let count = |engine: &DockerHost| match engine.pid() {
-            Some(_) => self.containers(engine, service).map(|containers| containers.len()),
-            None => Ok(0),
+        let count = |engine: &DockerHost| match engine.answers() {
+            true => self.containers(engine, service).map(|containers| containers.len()),
+            false => Ok(0),
         };
         self.engines().iter().map(count).collect()
     }
@@ -157,6 +167,36 @@ impl Scene {
             }
         })
         .await
+    }
+
+    /// Waits until a node is in this state.
+    pub async fn wait_state(&self, engine: &DockerHost, wanted: State) {
+        self.wait(&format!("the node to be {wanted:?}"), async |scene| {
+            let node = node_of(scene.manager(), engine).await?;
+            match support::state(&node) {
+                state if state == wanted => Ok(()),
+                _ => Err(format!("{:?}", node.status)),
+            }
+        })
+        .await;
+    }
+
+    /// How often nodes are to say that they live; one that misses three in a row is down.
+    pub async fn set_heartbeat(&self, period: Duration) {
+        self.wait("the cluster to be updated", async |scene| {
+            let cluster = cluster_object(scene.manager()).await.map_err(|s| s.to_string())?;
+            let mut spec = cluster.spec.unwrap_or_default();
+            spec.dispatcher.get_or_insert_default().heartbeat_period = period.try_into().ok();
+            let request = UpdateClusterRequest {
+                cluster_id: cluster.id,
+                cluster_version: cluster.meta.and_then(|meta| meta.version),
+                spec: Some(spec),
+                rotation: None,
+            };
+            let mut control = scene.manager().control_client();
+            control.update_cluster(request).await.map(drop).map_err(|s| s.to_string())
+        })
+        .await;
     }
 
     /// Sets whether an engine takes tasks.

@@ -1,8 +1,9 @@
 //! Specs of services, put together word by word.
 
 use skep_proto::swarmkit::{
-    Annotations, ContainerSpec, ReplicatedService, RestartPolicy, SecretReference, ServiceSpec,
-    TaskSpec, restart_policy::RestartCondition, service_spec::Mode, task_spec::Runtime,
+    Annotations, ContainerSpec, GlobalService, ReplicatedService, RestartPolicy, SecretReference,
+    ServiceSpec, TaskSpec, restart_policy::RestartCondition, service_spec::Mode,
+    task_spec::Runtime,
 };
 
 /// The image that all engines have, with busybox in it.
@@ -15,6 +16,15 @@ pub struct Spec(pub ServiceSpec);
 
 /// A service of so many replicas.
 pub fn replicated(name: &str, replicas: u64) -> Spec {
+    with_mode(name, Mode::Replicated(ReplicatedService { replicas }))
+}
+
+/// A service with a task on every node.
+pub fn global(name: &str) -> Spec {
+    with_mode(name, Mode::Global(GlobalService {}))
+}
+
+fn with_mode(name: &str, mode: Mode) -> Spec {
     let container = ContainerSpec {
         image: IMAGE.to_owned(),
         command: vec!["sleep".to_owned(), "3600".to_owned()],
@@ -34,7 +44,7 @@ pub fn replicated(name: &str, replicas: u64) -> Spec {
     Spec(ServiceSpec {
         annotations: Some(Annotations { name: name.to_owned(), ..Default::default() }),
         task: Some(task),
-        mode: Some(Mode::Replicated(ReplicatedService { replicas })),
+        mode: Some(mode),
         ..Default::default()
     })
 }

@@ -1,0 +1,36 @@
+//! Global services: a task on every node, also on those that come later, and on none that is drained.
+
+use skep_proto::swarmkit::node_spec::Availability;
+
+use super::{scene::Scene, spec::global};
+use crate::support::{PLAIN, docker};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_global_service_is_on_every_node() {
+    let Some(scene) = Scene::with_none_joined(&[PLAIN; 3]).await else { return };
+    scene.join(scene.engine(0)).await;
+    scene.join(scene.engine(1)).await;
+    let service = scene.create(&global("agent")).await;
+    // The managers are drained, and have none.
+    assert_eq!(scene.wait_running(&service, 2).await, [1, 1, 0]);
+    scene.join(scene.engine(2)).await;
+    assert_eq!(scene.wait_running(&service, 3).await, [1, 1, 1]);
+
+    scene.set_availability(scene.engine(0), Availability::Drain).await;
+    assert_eq!(scene.wait_running(&service, 2).await, [0, 1, 1]);
+    // A node that takes nothing new keeps what it has.
+    scene.set_availability(scene.engine(1), Availability::Pause).await;
+    scene.set_availability(scene.engine(0), Availability::Active).await;
+    assert_eq!(scene.wait_running(&service, 3).await, [1, 1, 1]);
+
+    let containers = scene.containers(scene.engine(2), &service).unwrap();
+    docker(scene.engine(2), &["kill", &containers[0]]).unwrap();
+    scene
+        .wait("the container to be replaced", async |scene| {
+            let now = scene.containers(scene.engine(2), &service)?;
+            if now.len() == 1 && now != containers { Ok(()) } else { Err(format!("{now:?}")) }
+        })
+        .await;
+    assert_eq!(scene.wait_running(&service, 3).await, [1, 1, 1]);
+    scene.remove(&service).await;
+}

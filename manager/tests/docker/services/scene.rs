@@ -14,7 +14,7 @@ use skep_testkit::{docker_hosts::DockerHost, skepd_process::Skepd};
 use tokio::task::block_in_place;
 
 use super::spec::{IMAGE, Spec};
-use crate::support::{self, ENGINE_LIMIT, PLAIN, Swarm, cluster_object, docker, node_of};
+use crate::support::{self, ENGINE_LIMIT, MANAGERS, PLAIN, Swarm, cluster_object, docker, node_of};
 
 /// The label that engines put on the containers of a service.
 const SERVICE_LABEL: &str = "com.docker.swarm.service.id";
@@ -51,6 +51,20 @@ impl Scene {
     pub async fn join(&self, engine: &DockerHost) -> Node {
         block_in_place(|| engine.import_busybox(IMAGE)).unwrap();
         self.swarm.join(engine, self.manager()).await
+    }
+
+    /// Kills the manager that leads, and gives its place.
+    pub async fn kill_leader(&mut self) -> usize {
+        let leader = self.swarm.cluster.leader().await.unwrap();
+        self.swarm.cluster.managers[leader].kill();
+        leader
+    }
+
+    /// Starts a manager again, and waits until all nodes are ready.
+    pub async fn revive(&mut self, manager: usize) {
+        self.swarm.cluster.managers[manager].restart().await.unwrap();
+        let nodes = MANAGERS + self.engines().len();
+        self.manager().wait_until_ready(nodes, MANAGERS).await.unwrap();
     }
 
     /// A manager that runs.

@@ -1,9 +1,11 @@
 //! Specs of services, put together word by word.
 
+use std::path::Path;
+
 use skep_proto::swarmkit::{
-    Annotations, ContainerSpec, GlobalService, ReplicatedService, RestartPolicy, SecretReference,
-    ServiceSpec, TaskSpec, restart_policy::RestartCondition, service_spec::Mode,
-    task_spec::Runtime,
+    Annotations, ContainerSpec, GlobalJob, GlobalService, Mount, ReplicatedJob, ReplicatedService,
+    RestartPolicy, SecretReference, ServiceSpec, TaskSpec, mount, restart_policy::RestartCondition,
+    service_spec::Mode, task_spec::Runtime,
 };
 
 /// The image that all engines have, with busybox in it.
@@ -22,6 +24,16 @@ pub fn replicated(name: &str, replicas: u64) -> Spec {
 /// A service with a task on every node.
 pub fn global(name: &str) -> Spec {
     with_mode(name, Mode::Global(GlobalService {}))
+}
+
+/// A job that is to be done so many times, by so many tasks at a time.
+pub fn replicated_job(name: &str, total_completions: u64, max_concurrent: u64) -> Spec {
+    with_mode(name, Mode::ReplicatedJob(ReplicatedJob { max_concurrent, total_completions }))
+}
+
+/// A job that is to be done once on every node.
+pub fn global_job(name: &str) -> Spec {
+    with_mode(name, Mode::GlobalJob(GlobalJob {}))
 }
 
 fn with_mode(name: &str, mode: Mode) -> Spec {
@@ -53,6 +65,35 @@ impl Spec {
     /// So many replicas.
     pub fn replicas(mut self, replicas: u64) -> Spec {
         self.0.mode = Some(Mode::Replicated(ReplicatedService { replicas }));
+        self
+    }
+
+    /// Runs this instead of sleeping.
+    pub fn script(mut self, script: &str) -> Spec {
+        self.container().command = ["sh", "-c", script].map(str::to_owned).to_vec();
+        self
+    }
+
+    /// With a variable; its value may name the task or node, as `{{.Task.ID}}` does.
+    pub fn env(mut self, name: &str, value: &str) -> Spec {
+        self.container().env.push(format!("{name}={value}"));
+        self
+    }
+
+    /// With a folder of this machine, which is the same for all engines, at `target`.
+    pub fn folder(mut self, folder: &Path, target: &str) -> Spec {
+        self.container().mounts.push(Mount {
+            r#type: mount::Type::Bind.into(),
+            source: folder.to_str().expect("the folder's name is UTF-8").to_owned(),
+            target: target.to_owned(),
+            ..Default::default()
+        });
+        self
+    }
+
+    /// As an update that runs a job again.
+    pub fn again(mut self) -> Spec {
+        self.task().force_update += 1;
         self
     }
 

@@ -5,9 +5,9 @@ use skep_proto::{
     ids::NodeId,
     swarmkit::{
         AssignmentsMessage, AssignmentsRequest, HeartbeatRequest, HeartbeatResponse,
-        SessionMessage, SessionRequest, Task, TasksMessage, TasksRequest, UpdateTaskStatusRequest,
-        UpdateTaskStatusResponse, UpdateVolumeStatusRequest, UpdateVolumeStatusResponse,
-        dispatcher_server::Dispatcher,
+        SessionMessage, SessionRequest, Task, TaskState, TasksMessage, TasksRequest,
+        UpdateTaskStatusRequest, UpdateTaskStatusResponse, UpdateVolumeStatusRequest,
+        UpdateVolumeStatusResponse, dispatcher_server::Dispatcher,
     },
 };
 use tonic::{Request, Response, Status, async_trait};
@@ -70,6 +70,11 @@ impl Dispatcher for DispatcherService {
             if task.node_id != node.as_str() {
                 let text = "cannot update a task not assigned this node";
                 return Err(Status::permission_denied(text));
+            }
+            // The loops compare states by their numbers: one that is none would never be overtaken by a true one.
+            if TaskState::try_from(status.state).is_err() {
+                let text = format!("task {id}: {} is not a state of a task", status.state);
+                return Err(Status::invalid_argument(text));
             }
             accepted.push((id, bounded(status)));
         }

@@ -345,17 +345,22 @@ async fn reports_are_believed_of_a_nodes_own_tasks_only_and_never_lead_back() {
     for t in [task("a", "w", TaskState::Ready), task("b", "other", TaskState::Ready)] {
         running.store.update(|tx| tx.create(t)).await.unwrap();
     }
-    let report = |task: &str, state: TaskState| {
-        let status = Some(TaskStatus { state: state.into(), ..Default::default() });
+    let report_number = |task: &str, state: i32| {
+        let status = Some(TaskStatus { state, ..Default::default() });
         let updates = vec![TaskStatusUpdate { task_id: task.into(), status }];
         let session_id = session_id.clone();
         running
             .dispatcher
             .update_task_status(from("w", UpdateTaskStatusRequest { session_id, updates }))
     };
+    let report = |task: &str, state: TaskState| report_number(task, state.into());
     let foreign = "cannot update a task not assigned this node".to_owned();
     let refused = refusal(report("b", TaskState::Running).await);
     assert_eq!(refused, (Code::PermissionDenied, foreign));
+    // A state that is none would stand for ever: nothing is further along.
+    let refused = refusal(report_number("a", i32::MAX).await);
+    let text = "task a: 2147483647 is not a state of a task".to_owned();
+    assert_eq!(refused, (Code::InvalidArgument, text));
     report("missing", TaskState::Running).await.unwrap();
     report("a", TaskState::Running).await.unwrap();
     let stored = || running.store.view().get_text::<Task>("a").unwrap().status.clone().unwrap();

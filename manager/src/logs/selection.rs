@@ -100,7 +100,8 @@ impl Selection {
     }
 
     /// Whether this node may publish a message of this context in answer to the selection: it must be about one of its own
-    /// tasks, and that has to be meant. A task that is gone by now is the node's word.
+    /// tasks, and that has to be meant. Of a task that is gone by now the node's word is taken, but what it says has to be
+    /// meant all the same.
     pub fn admits(
         &self,
         tables: &Tables,
@@ -108,27 +109,38 @@ impl Selection {
         context: Option<&LogContext>,
     ) -> Result<(), Status> {
         let claimed = context.map(|context| context.node_id.as_str()).unwrap_or_default();
-        if claimed != caller.as_str() {
-            return Err(Status::permission_denied(format!(
-                "invalid NodeID: expected={caller};received={claimed}"
-            )));
-        }
-        let task = context.and_then(|context| tables.get_text::<Task>(&context.task_id));
-        match (task, context) {
-            (Some(task), Some(context))
+        let context = context.filter(|_| claimed == caller.as_str()).ok_or_else(|| {
+            Status::permission_denied(format!(
+                "invalid NodeID: expected={caller};received={claimed:.64}"
+            ))
+        })?;
+        let meant = match tables.get_text::<Task>(&context.task_id) {
+            Some(task)
                 if task.node_id != caller.as_str() || task.service_id != context.service_id =>
             {
-                Err(Status::permission_denied(format!(
-                    "cannot publish logs of task {}, which is not assigned to this node or not of service {}",
+                return Err(Status::permission_denied(format!(
+                    "cannot publish logs of task {}, which is not assigned to this node or not of service {:.64}",
                     task.id, context.service_id
-                )))
+                )));
             }
-            (Some(task), _) if !self.includes(task) => Err(Status::permission_denied(format!(
-                "cannot publish logs of task {}, which nobody asked for",
-                task.id
+            Some(task) => self.includes(task),
+            None => self.includes_claim(context),
+        };
+        match meant {
+            true => Ok(()),
+            false => Err(Status::permission_denied(format!(
+                "cannot publish logs of task {:.64}, which nobody asked for",
+                context.task_id
             ))),
-            _ => Ok(()),
         }
+    }
+
+    /// Whether a task is meant of which only the context is known.
+    fn includes_claim(&self, context: &LogContext) -> bool {
+        let LogContext { service_id, node_id, task_id } = context;
+        service_id.parse().is_ok_and(|id| self.services.contains(&id))
+            || task_id.parse().is_ok_and(|id| self.tasks.contains(&id))
+            || node_id.parse().is_ok_and(|id| self.nodes.contains(&id))
     }
 }
 

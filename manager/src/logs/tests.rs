@@ -313,14 +313,17 @@ async fn a_node_speaks_of_its_own_tasks_and_of_what_it_was_asked_for() {
     }
     let other = task("other", "sb", "a");
     running.store.update(|tx| tx.create(other)).await.unwrap();
-    let publisher = running.publish("a");
-    let context =
-        LogContext { service_id: "sb".into(), node_id: "a".into(), task_id: "other".into() };
-    let messages = vec![LogMessage { context: Some(context), ..Default::default() }];
-    let message = PublishLogsMessage { subscription_id: id.clone(), messages, close: false };
-    publisher.sender.send(Ok(message)).await.unwrap();
-    let text = "cannot publish logs of task other, which nobody asked for".to_owned();
-    assert_eq!(publisher.refusal().await, (Code::PermissionDenied, text));
+    // Nor does it invent tasks of what was not asked for.
+    for task in ["other", "never"] {
+        let publisher = running.publish("a");
+        let context =
+            LogContext { service_id: "sb".into(), node_id: "a".into(), task_id: task.into() };
+        let messages = vec![LogMessage { context: Some(context), ..Default::default() }];
+        let message = PublishLogsMessage { subscription_id: id.clone(), messages, close: false };
+        publisher.sender.send(Ok(message)).await.unwrap();
+        let text = format!("cannot publish logs of task {task}, which nobody asked for");
+        assert_eq!(publisher.refusal().await, (Code::PermissionDenied, text));
+    }
 
     let publisher = running.publish("a");
     publisher.say(&id, "a", "ta", "x").await;

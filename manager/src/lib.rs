@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod allocator;
+pub mod attachments;
 pub mod authority;
 pub mod config;
 pub mod control;

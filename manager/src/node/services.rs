@@ -7,15 +7,15 @@ use skep_proto::{
     swarmkit::{
         ca_server::CaServer, control_server::ControlServer, dispatcher_server::DispatcherServer,
         log_broker_server::LogBrokerServer, logs_server::LogsServer, node_ca_server::NodeCaServer,
-        watch_server::WatchServer,
+        resource_allocator_server::ResourceAllocatorServer, watch_server::WatchServer,
     },
 };
 use tonic::service::Routes;
 
 use super::raft_admin::RaftAdminService;
 use crate::{
-    control::ControlService, leader::LeaderContext, scheduler::SchedulingService,
-    watch::WatchService,
+    attachments::AttachmentService, control::ControlService, leader::LeaderContext,
+    scheduler::SchedulingService, watch::WatchService,
 };
 
 /// For other nodes.
@@ -45,6 +45,7 @@ fn common(context: &LeaderContext, admin: &RaftAdminService) -> Routes {
         .add_service(DispatcherServer::new(context.shared.dispatcher.clone()))
         .add_service(LogBrokerServer::new(context.shared.logs.clone()))
         .add_service(LogsServer::new(context.shared.logs.clone()))
+        .add_service(ResourceAllocatorServer::new(AttachmentService))
         .add_service(CaServer::new(context.shared.authority.ca_service()))
         .add_service(NodeCaServer::new(context.shared.authority.node_ca_service()))
         .add_service(SchedulingServer::new(SchedulingService::new(

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod ids;
+pub mod log_notice;
 mod redacted;
 
 /// The generated modules, nested as their packages are: the generator refers from one to another by that nesting.

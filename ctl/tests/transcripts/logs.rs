@@ -1,6 +1,7 @@
 //! Transcripts of `skep service logs`.
 
 use skep_proto::{
+    log_notice,
     prost_types::Timestamp,
     swarmkit::{LogAttr, LogContext, LogMessage, LogStream, SubscribeLogsMessage},
 };
@@ -79,12 +80,34 @@ fn tail_since_and_follow_are_asked_for() {
 fn logs_that_are_not_all_there_end_with_what_is_missing() {
     let daemon = daemon();
     let why = "warning: incomplete log stream. some logs could not be retrieved for the following \
-               reasons: node w2 is not available, task t9 has not been scheduled";
+               reasons: node worker2 is not available, task t9 has not been scheduled";
     daemon.world().logs = vec![vec![out(1, 60, "one"), Err(Status::unavailable(why))]];
     assert_eq!(
         daemon.skep(&["service", "logs", "web"]),
         "web.1.service1-tas@w2    | one\n! Error: the logs of web are incomplete: node w2 is not \
          available, task t9 has not been scheduled\nexit 1\n"
+    );
+}
+
+#[test]
+fn a_node_that_goes_while_logs_are_followed_is_named_and_the_rest_goes_on() {
+    let daemon = daemon();
+    let notice = |text: &str| {
+        let mut notice = line(1, 61, LogStream::Stderr, text);
+        let attribute = LogAttr { key: log_notice::ATTRIBUTE.into(), value: "manager".into() };
+        notice.as_mut().unwrap().messages[0].attrs = vec![attribute];
+        notice
+    };
+    let gone = || notice("node worker2 is not available");
+    let stream = || vec![out(1, 60, "one"), gone(), out(1, 60, "two")];
+    daemon.world().logs = vec![stream(), stream()];
+    assert_eq!(
+        daemon.skep(&["service", "logs", "--follow", "--no-task-ids", "web"]),
+        "web.1@w2    | one\nweb.1@w2    | two\n! Warning: node w2 is not available\n"
+    );
+    assert_eq!(
+        daemon.skep(&["service", "logs", "--follow", "--raw", "web"]),
+        "one\ntwo\n! Warning: node worker2 is not available\n"
     );
 }
 

@@ -152,6 +152,6 @@ impl Shared {
             metrics: DispatcherMetrics::default(),
         });
         let authority = authority::Authority::new(store.clone(), security.clone(), clock.clone());
-        Shared { dispatcher, logs: LogBroker::new(store.clone()), authority }
+        Shared { dispatcher, logs: LogBroker::new(store.clone(), clock.clone()), authority }
     }
 }

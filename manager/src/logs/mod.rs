@@ -9,9 +9,13 @@
 //! (which tasks are meant, and who may speak of them) and `sources` (who is waited for, for how long, and what is missing
 //! in the end). `term` holds the open subscriptions and listeners, `service` speaks to clients and nodes.
 //!
+//! A client that does not follow is told what is missing when everything else was sent. One that follows is told in the
+//! middle of its stream (`notice`), once when a node goes and once when it is back.
+//!
 //! A client that reads slowly slows the nodes down: each subscription holds a bounded number of bytes, and beyond it
 //! nothing more is read from the nodes.
 
+mod notice;
 mod selection;
 mod service;
 mod sources;
@@ -22,6 +26,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use rand::{SeedableRng as _, rngs::StdRng};
+use skep_ca::Clock;
 use skep_store::Store;
 use tokio::{sync::watch, time::timeout};
 use tonic::Status;
@@ -36,13 +41,14 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct LogBroker {
     store: Store,
+    clock: Clock,
     term: watch::Sender<Option<Arc<Term>>>,
 }
 
 impl LogBroker {
     /// A broker that is stopped until [`run`] runs.
-    pub fn new(store: Store) -> LogBroker {
-        LogBroker { store, term: watch::Sender::new(None) }
+    pub fn new(store: Store, clock: Clock) -> LogBroker {
+        LogBroker { store, clock, term: watch::Sender::new(None) }
     }
 
     /// How many clients are reading logs.
@@ -61,7 +67,7 @@ impl LogBroker {
 /// Brokers logs while this manager leads: to be started once it leads, one at a time. Never returns; when it is dropped, all
 /// streams end with an error that says why.
 pub async fn run(broker: LogBroker) {
-    let term = Term::begin(broker.store.clone(), StdRng::from_os_rng());
+    let term = Term::begin(broker.store.clone(), broker.clock.clone(), StdRng::from_os_rng());
     let serving = Serving { broker, term };
     serving.broker.term.send_replace(Some(serving.term.clone()));
     serving.term.follow_store().await;

@@ -99,6 +99,12 @@ impl Selection {
         found
     }
 
+    /// A task on this node that is meant, one that should run if there is one; none if nothing of the node is missed.
+    pub fn representative<'t>(&self, tables: &'t Tables, node: &NodeId) -> Option<&'t Task> {
+        let meant = tables.find::<Task>(By::Node(*node)).filter(|task| self.includes(task));
+        meant.map(|task| &**task).min_by_key(|task| (task.desired_state, task.id.as_str()))
+    }
+
     /// Whether this node may publish a message of this context in answer to the selection: it must be about one of its own
     /// tasks, and that has to be meant. Of a task that is gone by now the node's word is taken, but what it says has to be
     /// meant all the same.

@@ -87,6 +87,14 @@ impl Reading {
                 },
             };
             let wait = deadline.map(|until| until.saturating_sub(self.term.now()));
+            let notices = self.term.notices(&self.subscription);
+            if !notices.is_empty() {
+                // After what the node said before.
+                let before = self.queued.try_recv();
+                let mut message = before.map_or_else(|_| Default::default(), |m| self.message(m));
+                message.messages.extend(notices);
+                return Some(Ok(message));
+            }
             let expired = async {
                 match wait {
                     Some(wait) => sleep(wait).await,

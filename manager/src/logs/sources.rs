@@ -35,8 +35,9 @@ pub enum Presence {
 enum Source {
     /// It does not listen yet, and is given up at this moment.
     Awaited { until: Duration },
-    /// It was told, and is given up at this moment.
-    Told { until: Duration },
+    /// It was told. It is given up at this moment, if that can be told: while a client follows, a node that has nothing to say
+    /// says nothing.
+    Told { until: Option<Duration> },
     /// It publishes.
     Publishing,
     /// It has said all, or was given up.
@@ -51,6 +52,17 @@ pub struct Sources {
     nodes: BTreeMap<NodeId, Source>,
     reasons: BTreeMap<NodeId, String>,
     unscheduled: BTreeSet<TaskId>,
+    /// Nodes of which a client that follows knows that they are missing.
+    missed: BTreeSet<NodeId>,
+}
+
+/// How a node that begins to listen is to be told of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// It never heard of it.
+    First,
+    /// It may have heard of it before, and take a second telling for a mistake.
+    Again,
 }
 
 impl Sources {
@@ -65,7 +77,7 @@ impl Sources {
             return false;
         }
         let source = match presence {
-            Presence::Listening => Source::Told { until: now + PUBLISHING_WITHIN },
+            Presence::Listening => self.told(now),
             Presence::Up => Source::Awaited { until: now + LISTENING_WITHIN },
             Presence::Gone => {
                 self.nodes.insert(node, Source::Done);
@@ -92,17 +104,17 @@ impl Sources {
         self.nodes.contains_key(node)
     }
 
-    /// The node began to listen. Says whether it is to be told.
-    pub fn listening(&mut self, node: &NodeId, now: Duration) -> bool {
-        let follow = self.follow;
-        match self.nodes.get_mut(node) {
-            Some(source) if follow || matches!(source, Source::Awaited { .. }) => {
-                *source = Source::Told { until: now + PUBLISHING_WITHIN };
-                self.reasons.remove(node);
-                true
-            }
-            _ => false,
-        }
+    /// The node began to listen. Says whether it is to be told, and how.
+    pub fn listening(&mut self, node: &NodeId, now: Duration) -> Option<Telling> {
+        let telling = match self.nodes.get(node)? {
+            Source::Awaited { .. } => Telling::First,
+            _ if self.follow => Telling::Again,
+            _ => return None,
+        };
+        let told = self.told(now);
+        self.nodes.insert(*node, told);
+        self.reasons.remove(node);
+        Some(telling)
     }
 
     /// The node publishes.
@@ -136,7 +148,9 @@ impl Sources {
             .iter()
             .filter_map(|(node, source)| match source {
                 Source::Awaited { until } if *until <= now => Some((*node, "is not available")),
-                Source::Told { until } if *until <= now => Some((*node, "did not answer in time")),
+                Source::Told { until: Some(until) } if *until <= now => {
+                    Some((*node, "did not answer in time"))
+                }
                 _ => None,
             })
             .collect();
@@ -148,7 +162,8 @@ impl Sources {
     /// When [`expire`](Self::expire) has something to do next.
     pub fn next_deadline(&self) -> Option<Duration> {
         let until = |source: &Source| match source {
-            Source::Awaited { until } | Source::Told { until } => Some(*until),
+            Source::Awaited { until } => Some(*until),
+            Source::Told { until } => *until,
             Source::Publishing | Source::Done => None,
         };
         self.nodes.values().filter_map(until).min()
@@ -166,6 +181,27 @@ impl Sources {
             self.unscheduled.iter().map(|task| format!("task {task} has not been scheduled"));
         let reasons: Vec<String> = nodes.chain(tasks).collect();
         (!reasons.is_empty()).then(|| format!("{INCOMPLETE}{}", reasons.join(", ")))
+    }
+
+    /// What a client that follows is to be told of nodes that went away or came back since this was asked last. One that does not
+    /// follow learns it in the end.
+    pub fn news(&mut self) -> Vec<(NodeId, String)> {
+        if !self.follow {
+            return Vec::new();
+        }
+        let gone = self.reasons.iter().filter(|(node, _)| !self.missed.contains(node));
+        let gone = gone.map(|(node, why)| (*node, why.clone()));
+        let back = self.missed.iter().filter(|node| !self.reasons.contains_key(node));
+        let back = back.map(|node| (*node, format!("node {node} is back")));
+        let news: Vec<(NodeId, String)> = gone.chain(back).collect();
+        if !news.is_empty() {
+            self.missed = self.reasons.keys().copied().collect();
+        }
+        news
+    }
+
+    fn told(&self, now: Duration) -> Source {
+        Source::Told { until: (!self.follow).then(|| now + PUBLISHING_WITHIN) }
     }
 
     fn missing(&mut self, node: NodeId, how: &str) {
@@ -199,8 +235,8 @@ mod tests {
         sources.publishing(&node("a"));
         sources.done(&node("a"));
         assert!(!sources.is_complete());
-        assert!(sources.listening(&node("b"), NOW));
-        assert!(!sources.listening(&node("b"), NOW));
+        assert_eq!(sources.listening(&node("b"), NOW), Some(Telling::First));
+        assert_eq!(sources.listening(&node("b"), NOW), None);
         sources.publishing(&node("b"));
         assert_eq!(sources.next_deadline(), None);
         sources.lost(&node("b"), "disconnected unexpectedly");
@@ -247,11 +283,41 @@ mod tests {
         sources.lost(&node("a"), "disconnected unexpectedly");
         assert!(!sources.is_complete());
         assert_eq!(reasons(&sources), "node a disconnected unexpectedly");
-        assert!(sources.listening(&node("a"), NOW));
+        assert_eq!(sources.listening(&node("a"), NOW), Some(Telling::Again));
         assert_eq!(sources.missing_text(), None);
         sources.unscheduled("t".parse().unwrap());
         sources.scheduled(&"t".parse().unwrap());
         assert_eq!(sources.missing_text(), None);
+    }
+
+    #[test]
+    fn who_follows_is_told_once_that_a_node_went_and_that_it_is_back() {
+        let mut sources = Sources::new(true);
+        sources.expect(node("a"), Presence::Listening, NOW);
+        sources.expect(node("b"), Presence::Up, NOW);
+        sources.expect(node("c"), Presence::Gone, NOW);
+        let told = |sources: &mut Sources| {
+            sources.news().into_iter().map(|(_, text)| text).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&mut sources), ["node c is not available"]);
+        assert!(told(&mut sources).is_empty());
+        // One that was told may be silent for as long as it likes.
+        sources.expire(NOW + LISTENING_WITHIN + PUBLISHING_WITHIN);
+        assert_eq!(told(&mut sources), ["node b is not available"]);
+        assert_eq!(sources.next_deadline(), None);
+        sources.lost(&node("a"), "disconnected unexpectedly");
+        sources.lost(&node("a"), "is not available");
+        assert_eq!(told(&mut sources), ["node a disconnected unexpectedly"]);
+        sources.listening(&node("a"), NOW);
+        assert_eq!(told(&mut sources), ["node a is back"]);
+        // Away and back between two looks.
+        sources.lost(&node("a"), "disconnected unexpectedly");
+        sources.listening(&node("a"), NOW);
+        assert!(told(&mut sources).is_empty());
+
+        let mut sources = Sources::new(false);
+        sources.expect(node("c"), Presence::Gone, NOW);
+        assert!(told(&mut sources).is_empty(), "it is told in the end");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
+use skep_ca::Clock;
 use skep_proto::{
     ids::{Id, NodeId, ServiceId, TaskId},
     swarmkit::{
@@ -24,8 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{
+    notice,
     selection::{Selection, presence},
-    sources::{Presence, Sources},
+    sources::{Presence, Sources, Telling},
 };
 
 /// Clients that may read logs at once: each holds up to [`QUEUED_BYTES_MAX`] and costs every node with tasks of it a
@@ -64,6 +66,11 @@ impl Subscription {
         self.queue.send(Queued { messages, _room: room }).await.map_err(|_| gone())
     }
 
+    /// How nodes are told that nobody reads any more.
+    fn closing(&self) -> SubscriptionMessage {
+        SubscriptionMessage { close: true, ..self.opening.clone() }
+    }
+
     /// Looks at the sources.
     pub fn look<R>(&self, look: impl FnOnce(&mut Sources) -> R) -> R {
         look(&mut self.sources.lock())
@@ -86,7 +93,7 @@ pub struct Listener {
 
 #[derive(Default)]
 struct Outbox {
-    /// One opening and one closing message for each subscription at most.
+    /// One opening and two closing messages for each subscription at most.
     messages: VecDeque<SubscriptionMessage>,
     ended: bool,
 }
@@ -95,7 +102,8 @@ impl Listener {
     fn push(&self, message: SubscriptionMessage) {
         let mut outbox = self.outbox.lock();
         // What was not told yet need not be taken back.
-        match outbox.messages.iter().position(|told| message.close && told.id == message.id) {
+        let untold = |told: &SubscriptionMessage| !told.close && told.id == message.id;
+        match outbox.messages.iter().position(|told| message.close && untold(told)) {
             Some(at) => {
                 outbox.messages.remove(at);
             }
@@ -144,16 +152,18 @@ pub struct Term {
     pub over: CancellationToken,
     began: Instant,
     registry: Mutex<Registry>,
+    clock: Clock,
     rng: Mutex<StdRng>,
 }
 
 impl Term {
-    pub fn begin(store: Store, rng: StdRng) -> Arc<Term> {
+    pub fn begin(store: Store, clock: Clock, rng: StdRng) -> Arc<Term> {
         Arc::new(Term {
             store,
             over: CancellationToken::new(),
             began: Instant::now(),
             registry: Mutex::default(),
+            clock,
             rng: Mutex::new(rng),
         })
     }
@@ -166,6 +176,19 @@ impl Term {
     /// The present moment on this leadership's own time line.
     pub fn now(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// What a client that follows has to be told of its sources, as lines of its stream.
+    pub fn notices(&self, subscription: &Subscription) -> Vec<LogMessage> {
+        let news = subscription.look(Sources::news);
+        if news.is_empty() {
+            return Vec::new();
+        }
+        let (view, now) = (self.store.view(), self.clock.now().into());
+        let lines = news.iter().filter_map(|(node, text)| {
+            Some(notice::line(subscription.selection.representative(&view, node)?, text, now))
+        });
+        lines.collect()
     }
 
     /// How many subscriptions are open.
@@ -234,7 +257,7 @@ impl Term {
         }
         let sources = subscription.sources.lock();
         for (_, listener) in registry.listeners.iter().filter(|(node, _)| sources.includes(node)) {
-            listener.push(SubscriptionMessage { close: true, ..subscription.opening.clone() });
+            listener.push(subscription.closing());
         }
         subscription.room.close();
     }
@@ -261,9 +284,15 @@ impl Term {
         }
         let now = self.now();
         for subscription in registry.subscriptions.values() {
-            if subscription.sources(|sources| sources.listening(&node, now)) {
-                listener.push(subscription.opening.clone());
+            let Some(telling) = subscription.sources(|sources| sources.listening(&node, now))
+            else {
+                continue;
+            };
+            if telling == Telling::Again {
+                // Engines pass over what they know already, though nobody hears them any more.
+                listener.push(subscription.closing());
             }
+            listener.push(subscription.opening.clone());
         }
         listener
     }

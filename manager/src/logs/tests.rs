@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
 use skep_api::{Caller, caller::CallerKind};
+use skep_ca::Clock;
+use skep_proto::log_notice;
 use skep_proto::swarmkit::{
     ListenSubscriptionsRequest, LogContext, LogMessage, LogSelector, LogSubscriptionOptions, Node,
     NodeStatus, PublishLogsMessage, SubscribeLogsMessage, SubscribeLogsRequest,
@@ -40,7 +42,7 @@ impl Running {
             let task = task(&format!("t{name}"), &format!("s{name}"), name);
             store.update(|tx| tx.create(task)).await.unwrap();
         }
-        let broker = LogBroker::new(store.clone());
+        let broker = LogBroker::new(store.clone(), Clock::still(std::time::UNIX_EPOCH));
         let task = tokio::spawn(run(broker.clone()));
         Running { store, broker, task, _solo: solo }
     }
@@ -250,6 +252,30 @@ async fn a_node_that_dies_while_it_publishes_is_given_up_when_it_is_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_follows_is_told_when_a_node_is_down_and_hears_the_others() {
+    let running = Running::begin().await;
+    let (mut a, mut b) = (running.listen("a").await, running.listen("b").await);
+    let mut client = running.subscribe(&["sa", "sb", "sc"], true).await;
+    assert_eq!(line(&mut client).await, "node c is not available");
+    let id = told(&mut a).await.id;
+    told(&mut b).await;
+    let (from_a, from_b) = (running.publish("a"), running.publish("b"));
+    from_a.say(&id, "a", "ta", "one").await;
+    assert_eq!(line(&mut client).await, "one");
+    // It is cut off: its connection says nothing, and its heartbeat is missed.
+    let node = "a".parse().unwrap();
+    let down = running.store.update(|tx| {
+        tx.modify::<Node>(&node, |node| {
+            node.status.get_or_insert_default().state = State::Down.into();
+        })
+    });
+    down.await.unwrap();
+    assert_eq!(line(&mut client).await, "node a is not available");
+    from_b.say(&id, "b", "tb", "two").await;
+    assert_eq!(line(&mut client).await, "two");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_follows_gets_tasks_that_come_later_and_never_an_end() {
     let running = Running::begin().await;
     let (mut a, mut b) = (running.listen("a").await, running.listen("b").await);
@@ -278,10 +304,18 @@ async fn who_follows_gets_tasks_that_come_later_and_never_an_end() {
         .await
         .unwrap();
     assert_eq!(line(&mut client).await, "moved");
-    // A node that lost its connection is told again when it is back.
-    drop(a);
-    let mut a = running.listen("a").await;
-    assert_eq!(told(&mut a).await.id, id);
+    // A node that lost its connection is told again when it is back: its engine may believe that it publishes.
+    drop(b);
+    let lost = client.next().await.unwrap().unwrap().messages.remove(0);
+    assert!(log_notice::is_notice(&lost), "{lost:?}");
+    assert_eq!(lost.context.unwrap().task_id, "tnew");
+    assert_eq!(lost.data, "node b disconnected unexpectedly");
+    let mut b = running.listen("b").await;
+    for close in [true, false] {
+        let message = told(&mut b).await;
+        assert_eq!((message.id, message.close), (id.clone(), close));
+    }
+    assert_eq!(line(&mut client).await, "node b is back");
     assert!(tokio::time::timeout(Duration::from_secs(3600), client.next()).await.is_err());
 }
 

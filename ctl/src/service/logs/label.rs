@@ -73,6 +73,15 @@ impl Labels {
         format!("{label:width$}    | ", width = self.width)
     }
 
+    /// A text of the managers with names for ids.
+    pub fn with_names(&self, text: &str) -> String {
+        let named = |word: &str| match word.strip_suffix(',') {
+            Some(id) => format!("{},", self.names.of(id)),
+            None => self.names.of(word).to_owned(),
+        };
+        one_line(&text.split(' ').map(named).collect::<Vec<_>>().join(" "))
+    }
+
     fn learn(&mut self, task: &Task) {
         let mut label = task::name(task, &self.names);
         if self.style.with_ids {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use skep_proto::{
+    log_notice::is_notice,
     prost_types::Timestamp,
     swarmkit::{
         LogMessage, LogSelector, LogStream, LogSubscriptionOptions, SubscribeLogsMessage,
@@ -117,7 +118,7 @@ impl Logs {
             let lost_at = *lost_at.get_or_insert_with(Instant::now);
             let again = self.follow && is_passing(&status) && lost_at.elapsed() < SILENCE_MAX;
             if !again {
-                return Err(self.failure(status));
+                return Err(self.failure(status, &labels));
             }
             sleep(AGAIN).await;
         }
@@ -160,6 +161,11 @@ impl Logs {
             };
             let (mut out, mut err) = (Vec::new(), Vec::new());
             for message in &messages {
+                if is_notice(message) {
+                    let text = one_line(&String::from_utf8_lossy(&message.data));
+                    err.extend(format!("Warning: {}\n", with_names(&text, labels)).bytes());
+                    continue;
+                }
                 let task = message.context.as_ref().map(|c| c.task_id.as_str()).unwrap_or_default();
                 if let Some(at) = message.timestamp {
                     let moment = |t: &Timestamp| (t.seconds, t.nanos);
@@ -201,12 +207,12 @@ impl Logs {
         to.push(b'\n');
     }
 
-    fn failure(&self, status: Status) -> Failure {
+    fn failure(&self, status: Status, labels: &Option<Labels>) -> Failure {
         match status.message().split_once(INCOMPLETE) {
             Some((_, why)) => {
                 let why = one_line(why);
                 let begin = "some logs could not be retrieved for the following reasons:";
-                let why = why.trim_start_matches(begin).trim().to_owned();
+                let why = with_names(why.trim_start_matches(begin).trim(), labels);
                 Failure::IncompleteLogs { name: self.subject.clone(), why }
             }
             None => Failure::call(format!("read the logs of {}", self.subject))(status),
@@ -216,6 +222,11 @@ impl Logs {
 
 /// More tasks than a service of ours has; beyond it lines may come twice after an interruption.
 const TASKS_REMEMBERED_MAX: usize = 1_000_000;
+
+/// What the managers say of nodes, with their names where lines are printed with names.
+fn with_names(text: &str, labels: &Option<Labels>) -> String {
+    labels.as_ref().map_or_else(|| text.to_owned(), |labels| labels.with_names(text))
+}
 
 /// The wire counts from the end by negative numbers, one further: -1 is no line, -2 the last one; 0 is all.
 fn tail(text: &str) -> Result<i64, String> {

@@ -1,8 +1,12 @@
 //! Services whose tasks are real containers on stock engines. One file to a subject; `scene` is what they stand on.
 
+mod failing_updates;
 mod global;
 mod jobs;
 mod lost;
+mod recording;
 mod replicated;
+mod restarts;
+mod rolling_updates;
 mod scene;
 mod spec;

@@ -17,7 +17,7 @@ use super::spec::{IMAGE, Spec};
 use crate::support::{self, ENGINE_LIMIT, MANAGERS, PLAIN, Swarm, cluster_object, docker, node_of};
 
 /// The label that engines put on the containers of a service.
-const SERVICE_LABEL: &str = "com.docker.swarm.service.id";
+pub const SERVICE_LABEL: &str = "com.docker.swarm.service.id";
 
 pub struct Scene {
     pub swarm: Swarm,

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use skep_proto::swarmkit::{
-    Annotations, ContainerSpec, GlobalJob, GlobalService, Mount, ReplicatedJob, ReplicatedService,
-    RestartPolicy, SecretReference, ServiceSpec, TaskSpec, mount, restart_policy::RestartCondition,
-    service_spec::Mode, task_spec::Runtime,
+    Annotations, ConfigReference, ContainerSpec, GlobalJob, GlobalService, Mount, ReplicatedJob,
+    ReplicatedService, RestartPolicy, SecretReference, ServiceSpec, TaskSpec, UpdateConfig, mount,
+    restart_policy::RestartCondition, service_spec::Mode, task_spec::Runtime,
 };
 
 /// The image that all engines have, with busybox in it.
@@ -100,6 +100,24 @@ impl Spec {
     /// With this secret.
     pub fn secret(mut self, secret: SecretReference) -> Spec {
         self.container().secrets.push(secret);
+        self
+    }
+
+    /// With this config.
+    pub fn config(mut self, config: ConfigReference) -> Spec {
+        self.container().configs.push(config);
+        self
+    }
+
+    /// Updates go like this.
+    pub fn updates(mut self, config: UpdateConfig) -> Spec {
+        self.0.update = Some(config);
+        self
+    }
+
+    /// Containers that ended are replaced under this policy.
+    pub fn restarts(mut self, policy: RestartPolicy) -> Spec {
+        self.task().restart = Some(policy);
         self
     }
 

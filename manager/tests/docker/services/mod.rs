@@ -9,4 +9,5 @@ mod replicated;
 mod restarts;
 mod rolling_updates;
 mod scene;
+mod secrets;
 mod spec;

@@ -5,10 +5,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use skep_proto::swarmkit::{
-    CreateServiceRequest, GetServiceRequest, ListTasksRequest, Node, NodeSpec,
-    RemoveServiceRequest, Service, Task, TaskState, UpdateClusterRequest, UpdateNodeRequest,
-    UpdateServiceRequest, list_tasks_request, node_spec::Availability, node_status::State,
+use skep_proto::{
+    skep::{
+        ExplainRequest, ExplainResponse, PlacementExplanation, explain_request::Subject,
+        scheduling_client::SchedulingClient,
+    },
+    swarmkit::{
+        CreateServiceRequest, GetServiceRequest, ListTasksRequest, Node, NodeSpec,
+        RemoveServiceRequest, Service, Task, TaskState, UpdateClusterRequest, UpdateNodeRequest,
+        UpdateServiceRequest, list_tasks_request, node_spec::Availability, node_status::State,
+    },
 };
 use skep_testkit::{docker_hosts::DockerHost, skepd_process::Skepd};
 use tokio::task::block_in_place;
@@ -113,15 +119,24 @@ impl Scene {
 
     /// Removes a service, and waits until its tasks and containers are gone.
     pub async fn remove(&self, service: &str) {
-        let request = RemoveServiceRequest { service_id: service.to_owned() };
-        self.manager().control_client().remove_service(request).await.unwrap();
-        self.wait("the service to be gone", async |scene| {
-            let tasks = scene.tasks(service).await?.len();
-            let containers: usize = scene.containers_on_each(service)?.iter().sum();
-            match tasks + containers {
-                0 => Ok(()),
-                _ => Err(format!("{tasks} tasks and {containers} containers are left")),
+        self.remove_all(&[service]).await;
+    }
+
+    /// Removes services, and waits until their tasks and containers are gone.
+    pub async fn remove_all(&self, services: &[&str]) {
+        for &service in services {
+            let request = RemoveServiceRequest { service_id: service.to_owned() };
+            self.manager().control_client().remove_service(request).await.unwrap();
+        }
+        self.wait("services to be gone", async |scene| {
+            for service in services {
+                let tasks = scene.tasks(service).await?.len();
+                let containers: usize = scene.containers_on_each(service)?.iter().sum();
+                if tasks + containers > 0 {
+                    return Err(format!("{tasks} tasks and {containers} containers are left"));
+                }
             }
+            Ok(())
         })
         .await;
     }
@@ -183,6 +198,57 @@ impl Scene {
         .await
     }
 
+    /// Waits until the engines have so many running containers of a service each.
+    pub async fn wait_containers(&self, service: &str, expected: &[usize]) {
+        self.wait("the containers", async |scene| match scene.containers_on_each(service)? {
+            found if found == expected => Ok(()),
+            found => Err(format!("{found:?}")),
+        })
+        .await;
+    }
+
+    /// Waits until so many tasks look for a node in vain and say so in these words, each of which is a part of it; gives
+    /// what [`Explain`](skep_proto::skep::scheduling_client::SchedulingClient::explain) makes of it, node by node.
+    pub async fn wait_waiting(
+        &self,
+        service: &str,
+        count: usize,
+        words: &[&str],
+    ) -> PlacementExplanation {
+        let says = |task: &Task| {
+            let err = task.status.as_ref().map_or("", |status| &status.err);
+            err.starts_with("no suitable node (") && words.iter().all(|word| err.contains(word))
+        };
+        self.wait(&format!("{count} tasks to wait, and say {words:?}"), async |scene| {
+            let tasks = scene.tasks(service).await?;
+            let is_wanted = |task: &&Task| task.desired_state() <= TaskState::Complete;
+            let waits = |task: &&Task| state(task) == TaskState::Pending;
+            let wait: Vec<&Task> = tasks.iter().filter(is_wanted).filter(waits).collect();
+            if wait.len() == count && wait.iter().all(|task| says(task)) {
+                Ok(())
+            } else {
+                Err(describe(&tasks))
+            }
+        })
+        .await;
+        let explained = self.explain(service).await;
+        let waiting: Vec<_> = explained.tasks.iter().filter(|task| task.placement == 1).collect();
+        assert_eq!((waiting.len(), explained.placements.len()), (count, 1), "{explained:?}");
+        let placement = explained.placements.into_iter().next().expect("there is one");
+        for task in waiting {
+            assert_eq!(task.err, placement.summary, "the scheduler and the explanation differ");
+            assert!(!task.hints.is_empty(), "nothing is said to help: {task:?}");
+        }
+        assert_eq!(placement.nodes_suitable, 0, "{placement:?}");
+        placement
+    }
+
+    async fn explain(&self, service: &str) -> ExplainResponse {
+        let subject = Some(Subject::ServiceId(service.to_owned()));
+        let mut scheduling = SchedulingClient::new(self.manager().channel());
+        scheduling.explain(ExplainRequest { subject }).await.unwrap().into_inner()
+    }
+
     /// Waits until a node is in this state.
     pub async fn wait_state(&self, engine: &DockerHost, wanted: State) {
         self.wait(&format!("the node to be {wanted:?}"), async |scene| {
@@ -216,6 +282,15 @@ impl Scene {
     /// Sets whether an engine takes tasks.
     pub async fn set_availability(&self, engine: &DockerHost, availability: Availability) {
         self.update_node(engine, |spec| spec.set_availability(availability)).await;
+    }
+
+    /// Gives an engine's node a label.
+    pub async fn label(&self, engine: &DockerHost, label: &str, value: &str) {
+        self.update_node(engine, |spec| {
+            let labels = &mut spec.annotations.get_or_insert_default().labels;
+            labels.insert(label.to_owned(), value.to_owned());
+        })
+        .await;
     }
 
     /// Changes the spec of an engine's node.

@@ -3,13 +3,32 @@
 use std::path::Path;
 
 use skep_proto::swarmkit::{
-    Annotations, ConfigReference, ContainerSpec, GlobalJob, GlobalService, Mount, ReplicatedJob,
-    ReplicatedService, RestartPolicy, SecretReference, ServiceSpec, TaskSpec, UpdateConfig, mount,
-    restart_policy::RestartCondition, service_spec::Mode, task_spec::Runtime,
+    Annotations, ConfigReference, ContainerSpec, DiscreteGenericResource, Driver, GenericResource,
+    GlobalJob, GlobalService, Mount, Placement, PlacementPreference, Platform, PortConfig,
+    ReplicatedJob, ReplicatedService, Resources, RestartPolicy, SecretReference, ServiceSpec,
+    SpreadOver, TaskSpec, UpdateConfig, generic_resource, mount, placement_preference::Preference,
+    port_config, restart_policy::RestartCondition, service_spec::Mode, task_spec::Runtime,
 };
 
 /// The image that all engines have, with busybox in it.
 pub const IMAGE: &str = "skep-test:1";
+
+/// A reservation of memory.
+pub fn memory(bytes: i64) -> Resources {
+    Resources { memory_bytes: bytes, ..Default::default() }
+}
+
+/// A reservation of processors, in billionths.
+pub fn cpus(nano: i64) -> Resources {
+    Resources { nano_cpus: nano, ..Default::default() }
+}
+
+/// A reservation of so many of a kind of things that only some nodes have.
+pub fn generic(kind: &str, value: i64) -> Resources {
+    let wanted = DiscreteGenericResource { kind: kind.to_owned(), value };
+    let resource = Some(generic_resource::Resource::DiscreteResourceSpec(wanted));
+    Resources { generic: vec![GenericResource { resource }], ..Default::default() }
+}
 
 /// A spec in the making. As it begins: containers that sleep, that die at once when they are told to stop, and that are
 /// replaced without delay.
@@ -68,6 +87,17 @@ impl Spec {
         self
     }
 
+    /// Under another name.
+    pub fn named(mut self, name: &str) -> Spec {
+        self.0.annotations.get_or_insert_default().name = name.to_owned();
+        self
+    }
+
+    /// With updates that replace all tasks at once, and do not watch them.
+    pub fn updated_at_once(self) -> Spec {
+        self.updates(UpdateConfig { monitor: Some(Default::default()), ..Default::default() })
+    }
+
     /// Runs this instead of sleeping.
     pub fn script(mut self, script: &str) -> Spec {
         self.container().command = ["sh", "-c", script].map(str::to_owned).to_vec();
@@ -88,6 +118,57 @@ impl Spec {
             target: target.to_owned(),
             ..Default::default()
         });
+        self
+    }
+
+    /// On nodes for which all of these hold.
+    pub fn constraints(mut self, constraints: &[&str]) -> Spec {
+        self.placement().constraints = constraints.iter().map(|&c| c.to_owned()).collect();
+        self
+    }
+
+    /// Spread over the values of a label, such as `node.labels.zone`.
+    pub fn spread_over(mut self, label: &str) -> Spec {
+        let spread = Preference::Spread(SpreadOver { spread_descriptor: label.to_owned() });
+        self.placement().preferences.push(PlacementPreference { preference: Some(spread) });
+        self
+    }
+
+    /// With no more than so many tasks on a node.
+    pub fn max_per_node(mut self, count: u64) -> Spec {
+        self.placement().max_replicas = count;
+        self
+    }
+
+    /// With an image for this platform only.
+    pub fn platform(mut self, os: &str, architecture: &str) -> Spec {
+        let (os, architecture) = (os.to_owned(), architecture.to_owned());
+        self.placement().platforms.push(Platform { os, architecture });
+        self
+    }
+
+    /// With so much set aside for each task, instead of what was.
+    pub fn reserve(mut self, reservations: Resources) -> Spec {
+        self.task().resources.get_or_insert_default().reservations = Some(reservations);
+        self
+    }
+
+    /// With a port of the container published on the node that it runs on.
+    pub fn host_port(mut self, published: u32, target: u32) -> Spec {
+        self.0.endpoint.get_or_insert_default().ports.push(PortConfig {
+            protocol: port_config::Protocol::Tcp.into(),
+            target_port: target,
+            published_port: published,
+            publish_mode: port_config::PublishMode::Host.into(),
+            ..Default::default()
+        });
+        self
+    }
+
+    /// With logs that go to this driver.
+    pub fn log_driver(mut self, name: &str) -> Spec {
+        let name = name.to_owned();
+        self.task().log_driver = Some(Driver { name, ..Default::default() });
         self
     }
 
@@ -127,6 +208,10 @@ impl Spec {
             Some(Runtime::Container(container)) => container,
             other => panic!("the spec is of no container: {other:?}"),
         }
+    }
+
+    fn placement(&mut self) -> &mut Placement {
+        self.task().placement.get_or_insert_default()
     }
 
     /// What its tasks are.

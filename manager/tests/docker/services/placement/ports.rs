@@ -1,0 +1,58 @@
+//! Ports that are published on the node itself: one task to a node, which answers at the node's address.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpStream},
+    time::Duration,
+};
+
+use super::said_by;
+use crate::services::{
+    scene::Scene,
+    spec::{Spec, replicated},
+};
+
+const PORT: u16 = 8080;
+/// A web server that says on which node it is.
+const SCRIPT: &str = "echo $NODE > /tmp/index.html; exec httpd -f -p 80 -h /tmp";
+/// A connection or answer takes no longer than this when there is somebody.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+pub async fn are_one_to_a_node(scene: &Scene) {
+    let first = scene.create(&server("first", 4)).await;
+    let words = ["host-mode port already in use on 3 nodes", "3 nodes not available"];
+    let placement = scene.wait_waiting(&first, 1, &words).await;
+    let said = said_by(&placement, "host-ports");
+    assert!(said[0].starts_with("port 8080/tcp is in use by task "), "{said:?}");
+    scene.update(&first, &server("first", 3)).await;
+    assert_eq!(scene.wait_running(&first, 3).await, [1, 1, 1]);
+    for engine in scene.engines() {
+        scene
+            .wait("the container to answer", async |_| match ask(engine.addr()) {
+                Ok(answer) if answer.trim_end().ends_with(engine.name()) => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+            .await;
+    }
+
+    // Another service wants the same port: it waits until somebody leaves.
+    let second = scene.create(&server("second", 1)).await;
+    scene.wait_waiting(&second, 1, &words).await;
+    scene.remove(&first).await;
+    assert_eq!(scene.wait_running(&second, 1).await.iter().sum::<usize>(), 1);
+    scene.remove(&second).await;
+}
+
+fn server(name: &str, replicas: u64) -> Spec {
+    let port = u32::from(PORT);
+    replicated(name, replicas).script(SCRIPT).env("NODE", "{{.Node.Hostname}}").host_port(port, 80)
+}
+
+fn ask(addr: Ipv4Addr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&(addr, PORT).into(), ANSWER_LIMIT)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

@@ -70,8 +70,12 @@ fn lines(explained: &ExplainResponse, nodes_shown: usize) -> Vec<String> {
     let mut lines: Vec<String> =
         notes.iter().map(|note| format!("{service_name}: {}", one_line(note))).collect();
     let mut waiting: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    let placement = |number: u32| {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        placements.get(index)
+    };
     for task in tasks {
-        lines.extend(task_lines(service_name, task));
+        lines.extend(task_lines(service_name, task, placement(task.placement)));
         if task.placement > 0 {
             waiting.entry(task.placement).or_default().push(name(service_name, task));
         }
@@ -81,8 +85,7 @@ fn lines(explained: &ExplainResponse, nodes_shown: usize) -> Vec<String> {
         lines.push(format!("… and {left} tasks more"));
     }
     for (number, names) in &waiting {
-        let index = usize::try_from(*number).unwrap_or(usize::MAX).wrapping_sub(1);
-        if let Some(placement) = placements.get(index) {
+        if let Some(placement) = placement(*number) {
             lines.push(String::new());
             lines.extend(placement_lines(placement, names, nodes_shown));
         }
@@ -98,7 +101,12 @@ fn name(service: &str, task: &TaskExplanation) -> String {
     }
 }
 
-fn task_lines(service: &str, task: &TaskExplanation) -> Vec<String> {
+/// What is said of one task. What would help it stands with the nodes' answers, when those are shown.
+fn task_lines(
+    service: &str,
+    task: &TaskExplanation,
+    placement: Option<&PlacementExplanation>,
+) -> Vec<String> {
     let since = task.since.as_ref().map(|t| format!(" since {}", time::ago(t)));
     let node = match task.hostname.as_str() {
         "" => String::new(),
@@ -115,7 +123,9 @@ fn task_lines(service: &str, task: &TaskExplanation) -> Vec<String> {
     if !task.err.is_empty() && !task.reason.contains(task.err.as_str()) {
         lines.push(format!("    it says: {}", one_line(&task.err)));
     }
-    lines.extend(task.hints.iter().map(|hint| format!("    helps: {}", one_line(hint))));
+    let shown_below = |hint: &String| placement.is_some_and(|p| p.hints.contains(hint));
+    let hints = task.hints.iter().filter(|hint| !shown_below(hint));
+    lines.extend(hints.map(|hint| format!("    helps: {}", one_line(hint))));
     lines
 }
 

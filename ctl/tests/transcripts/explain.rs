@@ -59,6 +59,12 @@ fn explanation() -> ExplainResponse {
         desired_state: TaskState::Running.into(),
         reason: "no node can take it".into(),
         err: "no suitable node (insufficient resources on 2 nodes)".into(),
+        // Those of the nodes' answers, which are shown once for all tasks, and one of its own.
+        hints: if slot == 2 {
+            vec!["reserve less".into(), "wait for its delay".into()]
+        } else {
+            vec!["reserve less".into()]
+        },
         placement: 1,
         ..TaskExplanation::default()
     };
@@ -93,6 +99,7 @@ web.1 (t1): pending: no node can take it
     it says: no suitable node (insufficient resources on 2 nodes)
 web.2 (t2): pending: no node can take it
     it says: no suitable node (insufficient resources on 2 nodes)
+    helps: wait for its delay
 web.3 (t3): running on worker-1: it runs
 … and 4 tasks more
 

@@ -8,12 +8,14 @@ mod create;
 mod diff;
 mod dry_run;
 mod explain;
+mod inspect;
 mod list;
 mod lists;
 mod logs;
 mod options;
 mod plan;
 pub mod ports;
+mod pretty;
 mod quantities;
 mod registry;
 mod update;
@@ -35,7 +37,7 @@ pub enum Command {
     /// Say why the tasks of a service, or one task, do not run, node by node
     Explain(explain::Explain),
     /// Print services in full
-    Inspect(stored::Inspect),
+    Inspect(inspect::Inspection),
     /// Print what the containers of a service, or of one task, wrote
     Logs(logs::Logs),
     /// List services
@@ -58,7 +60,7 @@ pub enum Command {
 pub async fn run(command: Command, session: Session) -> Result<(), Failure> {
     match command {
         Command::Create(create) => create.run(session).await,
-        Command::Inspect(inspect) => stored::inspect::<Service>(inspect, session).await,
+        Command::Inspect(inspect) => inspect.run(session).await,
         Command::Explain(explain) => explain.run(session).await,
         Command::Logs(logs) => logs.run(session).await,
         Command::Ls(list) => list.run(session).await,

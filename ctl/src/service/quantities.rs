@@ -30,6 +30,24 @@ pub fn memory_bytes(text: &str) -> Result<i64, String> {
     Ok(bytes as i64)
 }
 
+/// Billionths of a processor as a number of processors.
+pub fn cpus_text(nano_cpus: i64) -> String {
+    (nano_cpus as f64 / 1e9).to_string()
+}
+
+/// Bytes in the largest unit of which there is one: `512MiB`, `1.5GiB`.
+pub fn memory_text(bytes: i64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut amount = bytes as f64;
+    let mut unit = 0;
+    while amount >= 1024.0 && unit + 1 < units.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    // Three decimals, and none that say nothing.
+    format!("{}{}", (amount * 1000.0).round() / 1000.0, units[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +70,15 @@ mod tests {
             assert!(memory_bytes(text).is_err(), "{text}");
         }
         assert!(memory_bytes("1q").is_err());
+    }
+
+    #[test]
+    fn amounts_are_written_for_people() {
+        assert_eq!(cpus_text(500_000_000), "0.5");
+        assert_eq!(cpus_text(2_000_000_000), "2");
+        let memory = [(10, "10B"), (1 << 10, "1KiB"), (512 << 20, "512MiB"), (3 << 29, "1.5GiB")];
+        for (bytes, text) in memory {
+            assert_eq!(memory_text(bytes), text);
+        }
     }
 }

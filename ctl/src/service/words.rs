@@ -93,6 +93,30 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_nanos(nanos.round() as u64))
 }
 
+/// A duration as Go writes it: `1m30s`, `1.5s`, `500ms`.
+pub fn duration_text(duration: Duration) -> String {
+    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    if seconds == 0 {
+        let (scale, unit) = match nanos {
+            0 => return "0s".into(),
+            1..1_000 => (1.0, "ns"),
+            1_000..1_000_000 => (1e3, "µs"),
+            _ => (1e6, "ms"),
+        };
+        return format!("{}{unit}", f64::from(nanos) / scale);
+    }
+    let fraction = match nanos {
+        0 => String::new(),
+        nanos => format!(".{}", format!("{nanos:09}").trim_end_matches('0')),
+    };
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}{fraction}s"),
+        (0, _) => format!("{minutes}m{seconds}{fraction}s"),
+        _ => format!("{hours}h{minutes}m{seconds}{fraction}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +168,14 @@ mod tests {
         }
         for text in ["", "5", "s", "1d", "-1s", "1.2.3s", "9999999999h"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for text in ["0s", "5ns", "1.5µs", "500ms", "1.5s", "10s", "1m30s", "2h0m0s", "1h0m0.25s"]
+        {
+            assert_eq!(duration(text).map(duration_text).as_deref(), Ok(text));
         }
     }
 }

@@ -12,11 +12,9 @@ use skep_proto::swarmkit::{
     placement_preference::Preference,
     port_config::{Protocol, PublishMode},
     privileges::credential_spec::Source,
-    restart_policy::RestartCondition,
     secret_reference,
     service_spec::Mode,
     task_spec::Runtime,
-    update_config::{FailureAction, UpdateOrder},
 };
 
 use super::{Driver, Meta, nanoseconds, pruned, task::generic, value, words};
@@ -148,11 +146,7 @@ pub fn task(task: TaskSpec) -> Value {
             "Reservations": r.reservations.as_ref().map(amount),
         }))),
         "RestartPolicy": task.restart.as_ref().map(|r| pruned(json!({
-            "Condition": match r.condition() {
-                RestartCondition::None => "none",
-                RestartCondition::OnFailure => "on-failure",
-                RestartCondition::Any => "any",
-            },
+            "Condition": words::restart_condition(r.condition()),
             "Delay": nanoseconds(&r.delay),
             "MaxAttempts": r.max_attempts,
             "Window": nanoseconds(&r.window),
@@ -231,13 +225,7 @@ fn container(spec: &ContainerSpec) -> Value {
 
 fn mounted(mount: &swarmkit::Mount) -> Value {
     pruned(json!({
-        "Type": match mount.r#type() {
-            mount::Type::Bind => "bind",
-            mount::Type::Volume => "volume",
-            mount::Type::Tmpfs => "tmpfs",
-            mount::Type::Npipe => "npipe",
-            mount::Type::Cluster => "cluster",
-        },
+        "Type": mount_type(mount.r#type()),
         "Source": mount.source,
         "Target": mount.target,
         "ReadOnly": mount.readonly.then_some(true),
@@ -309,27 +297,17 @@ fn update(config: &swarmkit::UpdateConfig) -> Value {
     json!({
         "Parallelism": config.parallelism,
         "Delay": nanoseconds(&config.delay).unwrap_or_default(),
-        "FailureAction": match config.failure_action() {
-            FailureAction::Pause => "pause",
-            FailureAction::Continue => "continue",
-            FailureAction::Rollback => "rollback",
-        },
+        "FailureAction": words::failure_action(config.failure_action()),
         "Monitor": nanoseconds(&config.monitor).unwrap_or_default(),
         "MaxFailureRatio": config.max_failure_ratio,
-        "Order": match config.order() {
-            UpdateOrder::StopFirst => "stop-first",
-            UpdateOrder::StartFirst => "start-first",
-        },
+        "Order": words::update_order(config.order()),
     })
 }
 
 fn endpoint_spec(spec: Option<&swarmkit::EndpointSpec>) -> Value {
     let spec = spec.cloned().unwrap_or_default();
     pruned(json!({
-        "Mode": match spec.mode() {
-            ResolutionMode::Vip => "vip",
-            ResolutionMode::Dnsrr => "dnsrr",
-        },
+        "Mode": resolution_mode(spec.mode()),
         "Ports": spec.ports.iter().map(port).collect::<Vec<_>>(),
     }))
 }
@@ -338,16 +316,45 @@ fn endpoint_spec(spec: Option<&swarmkit::EndpointSpec>) -> Value {
 pub fn port(port: &PortConfig) -> Value {
     pruned(json!({
         "Name": port.name,
-        "Protocol": match port.protocol() {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-            Protocol::Sctp => "sctp",
-        },
+        "Protocol": protocol(port.protocol()),
         "TargetPort": port.target_port,
         "PublishedPort": port.published_port,
-        "PublishMode": match port.publish_mode() {
-            PublishMode::Ingress => "ingress",
-            PublishMode::Host => "host",
-        },
+        "PublishMode": publish_mode(port.publish_mode()),
     }))
+}
+
+/// The word for how a service's name is resolved.
+pub fn resolution_mode(mode: ResolutionMode) -> &'static str {
+    match mode {
+        ResolutionMode::Vip => "vip",
+        ResolutionMode::Dnsrr => "dnsrr",
+    }
+}
+
+/// The word of a port's protocol.
+pub fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    }
+}
+
+/// The word for where a port is published.
+pub fn publish_mode(mode: PublishMode) -> &'static str {
+    match mode {
+        PublishMode::Ingress => "ingress",
+        PublishMode::Host => "host",
+    }
+}
+
+/// The word for what is mounted.
+pub fn mount_type(kind: mount::Type) -> &'static str {
+    match kind {
+        mount::Type::Bind => "bind",
+        mount::Type::Volume => "volume",
+        mount::Type::Tmpfs => "tmpfs",
+        mount::Type::Npipe => "npipe",
+        mount::Type::Cluster => "cluster",
+    }
 }

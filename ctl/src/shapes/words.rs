@@ -1,7 +1,11 @@
 //! The words for states, roles and the like.
 
 use skep_proto::swarmkit::{
-    Node, NodeRole, TaskState, node_spec::Availability, node_status, raft_member_status,
+    Node, NodeRole, TaskState,
+    node_spec::Availability,
+    node_status, raft_member_status,
+    restart_policy::RestartCondition,
+    update_config::{FailureAction, UpdateOrder},
     update_status::UpdateState,
 };
 
@@ -63,5 +67,31 @@ pub fn update_state(state: UpdateState) -> &'static str {
         UpdateState::RollbackStarted => "rollback_started",
         UpdateState::RollbackPaused => "rollback_paused",
         UpdateState::RollbackCompleted => "rollback_completed",
+    }
+}
+
+/// The word for when a task that ended is replaced.
+pub fn restart_condition(condition: RestartCondition) -> &'static str {
+    match condition {
+        RestartCondition::None => "none",
+        RestartCondition::OnFailure => "on-failure",
+        RestartCondition::Any => "any",
+    }
+}
+
+/// The word for what an update does when tasks fail.
+pub fn failure_action(action: FailureAction) -> &'static str {
+    match action {
+        FailureAction::Pause => "pause",
+        FailureAction::Continue => "continue",
+        FailureAction::Rollback => "rollback",
+    }
+}
+
+/// The word for which of two tasks goes first in an update.
+pub fn update_order(order: UpdateOrder) -> &'static str {
+    match order {
+        UpdateOrder::StopFirst => "stop-first",
+        UpdateOrder::StartFirst => "start-first",
     }
 }

@@ -1,6 +1,7 @@
 //! What an operator sees: each command run as a program against a fake daemon, its output word for word.
 
 mod explain;
+mod inspect;
 mod logs;
 mod node;
 mod objects;

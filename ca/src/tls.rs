@@ -238,6 +238,18 @@ impl SecurityConfig {
         self.shared.changed.subscribe()
     }
 
+    /// Resolves when certificate or root have been replaced since the call. Safe to drop.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut changes = self.watch();
+        changes.mark_unchanged();
+        async move {
+            // Once nobody holds the identity any more, nothing replaces it.
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// For listeners, built once: TLS 1.2 and up, ALPN h2, our certificate whatever name is asked for, client
     /// certificates verified if given. No resumption: a resumed session would not be verified again after a rotation.
     pub fn server_config(&self) -> Arc<ServerConfig> {

@@ -165,6 +165,21 @@ async fn what_does_not_fit_is_not_taken_over() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_change_hears_of_the_next_one() {
+    use futures::FutureExt as _;
+    let cluster = Cluster::new();
+    let manager = cluster.node(Role::Manager);
+    manager.replace_credentials(cluster.credentials(Role::Manager)).unwrap();
+    let mut changed = std::pin::pin!(manager.changed());
+    assert!((&mut changed).now_or_never().is_none(), "what was before does not count");
+    manager.replace_credentials(cluster.credentials(Role::Manager)).unwrap();
+    assert!(changed.now_or_never().is_some());
+    let last = manager.changed();
+    drop(manager);
+    assert!(last.now_or_never().is_none(), "nobody is left to change it");
+}
+
+#[tokio::test]
 async fn an_expired_certificate_can_be_taken_up_but_not_used() {
     let cluster = Cluster::new();
     let addr = listen(cluster.node(Role::Manager).server_config()).await;

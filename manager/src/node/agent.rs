@@ -59,14 +59,7 @@ impl IdentityEvents for IdentityHooks {
     }
 
     fn tls_changed(&self) -> BoxFuture<'_, ()> {
-        let mut changes = self.security.watch();
-        changes.mark_unchanged();
-        async move {
-            if changes.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-        .boxed()
+        self.security.changed().boxed()
     }
 
     fn root_changed(&self, root_pem: Bytes) {

@@ -1,6 +1,8 @@
 //! What this machine is, in the words that the managers expect.
 
-use skep_proto::swarmkit::{EngineDescription, NodeDescription, Platform, Resources};
+use skep_proto::swarmkit::{
+    EngineDescription, NodeDescription, Platform, PluginDescription, Resources,
+};
 
 /// Where Linux says how much memory there is.
 const MEMINFO: &str = "/proc/meminfo";
@@ -35,6 +37,39 @@ pub fn described(hostname: &str, cpus: usize, memory_bytes: i64) -> NodeDescript
     }
 }
 
+/// The plugins that a stock engine on Linux has without anybody's doing, in the order in which it reports them: kind and
+/// name.
+const ENGINE_PLUGINS: &[(&str, &str)] = &[
+    ("Log", "awslogs"),
+    ("Log", "fluentd"),
+    ("Log", "gcplogs"),
+    ("Log", "gelf"),
+    ("Log", "journald"),
+    ("Log", "json-file"),
+    ("Log", "local"),
+    ("Log", "splunk"),
+    ("Log", "syslog"),
+    ("Network", "bridge"),
+    ("Network", "host"),
+    ("Network", "ipvlan"),
+    ("Network", "macvlan"),
+    ("Network", "null"),
+    ("Network", "overlay"),
+    ("Volume", "local"),
+];
+
+/// The description with the plugins of a stock engine, for a node that stands in for one: managers give no task to a node
+/// that lacks a plugin which the task needs.
+pub fn with_engine_plugins(mut description: NodeDescription) -> NodeDescription {
+    let plugin = |&(kind, name): &(&str, &str)| PluginDescription {
+        r#type: kind.to_owned(),
+        name: name.to_owned(),
+    };
+    description.engine.get_or_insert_default().plugins =
+        ENGINE_PLUGINS.iter().map(plugin).collect();
+    description
+}
+
 fn total_bytes(meminfo: &str) -> Option<i64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -61,5 +96,15 @@ mod tests {
         assert_eq!(described.platform.unwrap().os, "linux");
         let version = described.engine.unwrap().engine_version;
         assert!(version.starts_with("skep-"), "{version}");
+    }
+
+    #[test]
+    fn who_stands_in_for_an_engine_has_its_plugins() {
+        let engine = with_engine_plugins(described("host", 2, 1 << 30)).engine.unwrap();
+        let networks: Vec<_> =
+            engine.plugins.iter().filter(|p| p.r#type == "Network").map(|p| &*p.name).collect();
+        assert_eq!(networks, ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"]);
+        assert!(engine.plugins.is_sorted_by_key(|plugin| (&plugin.r#type, &plugin.name)));
+        assert!(engine.engine_version.starts_with("skep-"), "the rest stays");
     }
 }

@@ -57,7 +57,10 @@ impl FleetOptions {
             seed: 0,
             clock: Clock::system(),
             witness: Arc::new(Nobody),
-            describe: |_, hostname| description::described(hostname, CPUS, MEMORY_BYTES),
+            describe: |_, hostname| {
+                let description = description::described(hostname, CPUS, MEMORY_BYTES);
+                description::with_engine_plugins(description)
+            },
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The Control service over a store that leads alone, as a client calls it. Every refusal is held against its code and
 //! text, and must leave the store as it was.
 
+mod absurd;
+mod bad_objects;
 mod bad_specs;
 mod clusters;
 mod extensions;

@@ -8,11 +8,16 @@ use skep_proto::swarmkit::{
     port_config::{Protocol, PublishMode},
 };
 
-use super::{Checked, ensure, known, refuse};
+use super::{Checked, at_most, ensure, known, refuse};
+
+/// Some 4,000 ports. A service keeps its ports four times over (as they were asked for, now and before, and as they were
+/// given out), beside two specs of the largest size, and still has to fit a raft entry; and every task carries them.
+const PORTS_BYTES_MAX: usize = 64 * 1024;
 
 /// The endpoint of a service, when there is one. Clashes with other services are found when it is written.
 pub(super) fn endpoint_spec(endpoint: Option<&EndpointSpec>) -> Checked {
     let Some(endpoint) = endpoint else { return Ok(()) };
+    at_most(endpoint, PORTS_BYTES_MAX, "the list of the service's ports")?;
     let resolution = known::<ResolutionMode>(endpoint.mode, "endpoint mode")?;
     let mut published = HashSet::new();
     for port in &endpoint.ports {

@@ -86,6 +86,12 @@ impl Route {
         }
     }
 
+    /// Whether the size of a request is the service's own business: of streams, and of what members of the raft group send
+    /// each other.
+    pub fn takes_large_messages(&self) -> bool {
+        self.method.client_streaming || self.method.path.starts_with("/docker.swarmkit.v1.Raft/")
+    }
+
     /// One request message, one answer.
     pub fn is_unary(&self) -> bool {
         !self.method.client_streaming && !self.method.server_streaming

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The largest request of a unary call that is passed on, frame head included: what a SwarmKit leader takes.
-pub const MAX_UNARY_BYTES: usize = 4 * 1024 * 1024 + 5;
+pub const MAX_UNARY_BYTES: usize = super::MAX_MESSAGE_BYTES + 5;
 
 /// How long a call without a deadline waits for a leader and tries again: two elections of a stock cluster and the
 /// answer, as SwarmKit's own requests of the raft group.
@@ -183,7 +183,11 @@ async fn collect(body: Body) -> Result<Bytes, Status> {
                 "the request is larger than the {MAX_UNARY_BYTES} bytes that the leader takes"
             )))
         }
-        Err(error) => Err(Status::cancelled(format!("the request was not sent whole: {error}"))),
+        Err(error) => Err(match error.downcast::<Status>() {
+            Ok(refused) if refused.code() == Code::ResourceExhausted => *refused,
+            Ok(broken) => Status::cancelled(format!("the request was not sent whole: {broken}")),
+            Err(error) => Status::cancelled(format!("the request was not sent whole: {error}")),
+        }),
     }
 }
 

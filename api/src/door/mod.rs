@@ -8,6 +8,7 @@
 mod authorize;
 mod await_leader;
 mod forward;
+mod one_message;
 mod passed_on;
 
 use std::{
@@ -35,6 +36,8 @@ use crate::{
 pub use authorize::{Denied, authorize};
 pub use await_leader::NO_LEADER;
 pub use forward::{MAX_UNARY_BYTES, PATIENCE, STREAM_PATIENCE};
+pub use one_message::MAX_MESSAGE_BYTES;
+use one_message::OneMessage;
 
 /// What the door has to know of the rest of the manager.
 #[derive(Clone)]
@@ -168,6 +171,9 @@ where
             Ok(route) => route,
             Err(status) => return std::future::ready(Ok(status.into_http())).boxed(),
         };
+        if !route.takes_large_messages() {
+            request = request.map(|body| Body::new(OneMessage::new(body)));
+        }
         let services = self.services.clone();
         let here = route.on(self.listener) == Exposure::Here
             || self.around.leader.leader() == Leader::Local;

@@ -4,6 +4,7 @@ mod failover;
 mod formation;
 mod joins;
 mod lock;
+mod oversize;
 mod refusals;
 mod removal;
 mod renewal;

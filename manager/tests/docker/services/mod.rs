@@ -4,6 +4,7 @@ mod failing_updates;
 mod global;
 mod jobs;
 mod lost;
+mod notes;
 mod placement;
 mod recording;
 mod replicated;

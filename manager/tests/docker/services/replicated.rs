@@ -1,8 +1,10 @@
 //! Replicated services: spread over the engines, mended, scaled, and moved from a node that is drained.
 
+use std::time::Duration;
+
 use skep_proto::swarmkit::{
-    Annotations, CreateSecretRequest, FileTarget, SecretReference, SecretSpec, TaskState,
-    node_spec::Availability, secret_reference,
+    Annotations, CreateSecretRequest, FileTarget, RestartPolicy, SecretReference, SecretSpec,
+    TaskState, node_spec::Availability, restart_policy::RestartCondition, secret_reference,
 };
 
 use super::{
@@ -12,6 +14,8 @@ use super::{
 use crate::support::docker;
 
 const PASSWORD: &str = "correct horse";
+/// Longer than any wait of the tests.
+const LONG: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_are_spread_mended_scaled_and_go() {
@@ -65,8 +69,16 @@ async fn a_container_that_dies_is_replaced(scene: &Scene, service: &str, count: 
 /// Its tasks go to the others; when it is back, nothing is moved for its sake, and what is new comes to it.
 async fn a_drained_node_is_left(scene: &Scene, service: &str, more: &super::spec::Spec) {
     let count = 4;
+    // A delay is for what has failed, not for what is moved.
+    let delay = Some(LONG.try_into().unwrap());
+    let condition = RestartCondition::Any.into();
+    let policy = RestartPolicy { condition, delay, ..Default::default() };
+    let patient = scene.create(&replicated("patient", 3).restarts(policy)).await;
+    scene.wait_running(&patient, 3).await;
     scene.set_availability(scene.engine(0), Availability::Drain).await;
     assert_eq!(scene.wait_running(service, count).await, [0, 2, 2], "they are not moved");
+    assert_eq!(scene.wait_running(&patient, 3).await.iter().sum::<usize>(), 3, "they are delayed");
+    scene.remove(&patient).await;
     let before = ids(scene, service).await;
     scene.set_availability(scene.engine(0), Availability::Active).await;
     scene.update(service, more).await;

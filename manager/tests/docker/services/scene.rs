@@ -198,6 +198,27 @@ impl Scene {
         .await
     }
 
+    /// Waits until so many tasks are complete and all others have ended; gives the complete ones.
+    pub async fn wait_complete(&self, job: &str, count: usize) -> Vec<Task> {
+        self.wait(&format!("{count} tasks to be complete"), async |scene| {
+            let all = scene.tasks(job).await?;
+            let is_wanted = |task: &&Task| task.desired_state() <= TaskState::Complete;
+            let ended = |task: &&Task| state(task) >= TaskState::Complete;
+            let under_way = all.iter().filter(is_wanted).filter(|task| !ended(task)).count();
+            let said = describe(&all);
+            let is_complete = |task: &Task| state(task) == TaskState::Complete;
+            let complete: Vec<Task> = all.into_iter().filter(is_complete).collect();
+            assert!(complete.len() <= count, "more than {count} are complete:{said}");
+            if complete.len() == count && under_way == 0 { Ok(complete) } else { Err(said) }
+        })
+        .await
+    }
+
+    /// Waits until something holds.
+    pub async fn wait_until(&self, what: &str, wanted: impl Fn() -> bool) {
+        self.wait(what, async |_| if wanted() { Ok(()) } else { Err("not yet".into()) }).await;
+    }
+
     /// Waits until the engines have so many running containers of a service each.
     pub async fn wait_containers(&self, service: &str, expected: &[usize]) {
         self.wait("the containers", async |scene| match scene.containers_on_each(service)? {

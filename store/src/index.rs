@@ -1,7 +1,7 @@
 //! One ordered index of one table: which ids have which key. It knows no objects, so an object that changes without changing
 //! its key costs the index nothing.
 
-use imbl::OrdSet;
+use imbl::{OrdMap, OrdSet};
 use skep_proto::ids::Id;
 use smallvec::SmallVec;
 
@@ -85,6 +85,61 @@ impl Index<Key> {
 
     /// The ids whose text may begin with this prefix.
     pub fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = Id> + '_ {
+        let (first, last) = Key::prefix(prefix);
+        self.between(first, last)
+    }
+}
+
+/// Which groups of objects have an object with a key, and how many. A group that has been found is asked for its objects by
+/// another index; this one changes only when the first object of a group with a key comes, or the last one goes.
+#[derive(Clone, Default)]
+pub struct Groups {
+    counts: OrdMap<(Key, Key), u64>,
+}
+
+impl Groups {
+    /// Moves an object from its old keys to its new ones.
+    pub fn follow<T>(
+        &mut self,
+        old: Option<&T>,
+        new: Option<&T>,
+        group: impl Fn(&T) -> Key,
+        keys: impl Fn(&T) -> Keys,
+    ) {
+        let of = |object: Option<&T>| match object {
+            Some(object) => (group(object), keys(object)),
+            None => (Key::exact(""), Keys::new()),
+        };
+        let ((old_group, old), (new_group, new)) = (of(old), of(new));
+        if (old_group, &old) == (new_group, &new) {
+            return;
+        }
+        for key in new {
+            *self.counts.entry((key, new_group)).or_default() += 1;
+        }
+        for key in old {
+            let count = self.counts.get_mut(&(key, old_group));
+            let Some(count) = count else { continue };
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&(key, old_group));
+            }
+        }
+    }
+
+    /// Groups that have an object with a key from one to another, both included. A group may come more than once.
+    fn between(&self, first: Key, last: Key) -> impl Iterator<Item = Key> + '_ {
+        let range = (first, Key::FIRST)..=(last, Key::LAST);
+        self.counts.range(range).map(|(&(_, group), _)| group)
+    }
+
+    /// Groups that have an object with this key.
+    pub fn with(&self, key: Key) -> impl Iterator<Item = Key> + '_ {
+        self.between(key, key)
+    }
+
+    /// Groups that have an object whose text may begin with this prefix.
+    pub fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = Key> + '_ {
         let (first, last) = Key::prefix(prefix);
         self.between(first, last)
     }

@@ -16,6 +16,11 @@ const HASHED: u8 = u8::MAX;
 pub struct Key([u8; SIZE]);
 
 impl Key {
+    /// Not greater than any key.
+    pub const FIRST: Key = Key([0; SIZE]);
+    /// Not smaller than any key.
+    pub const LAST: Key = Key([u8::MAX; SIZE]);
+
     /// The key of exactly this text.
     pub fn exact(text: &str) -> Key {
         let text = text.as_bytes();

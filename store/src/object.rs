@@ -144,6 +144,10 @@ pub(crate) mod sealed {
     pub trait IndexSet<T>: Clone + Default + Send + Sync {
         /// Follows one object from old to new; touches no index whose keys stay the same.
         fn replace(&mut self, id: Id, old: Option<&T>, new: Option<&T>);
+        /// Whether every object has to be judged, since no index would be worth its cost.
+        fn judges_all(_: &By) -> bool {
+            false
+        }
         /// Ids of all objects that match, and perhaps of some that do not. None if no index can tell.
         fn candidates(&self, by: &By) -> Option<Ids<'_>>;
     }

@@ -99,6 +99,9 @@ impl Tables {
                     .collect();
                 Box::new(ids.into_iter().filter_map(|id| table.objects.get(&id)))
             }
+            by if T::Indexes::judges_all(&by) => {
+                Box::new(table.objects.values().filter(move |object| object.matches(&by)))
+            }
             by => match table.indexes.candidates(&by) {
                 None => Box::new(std::iter::empty()),
                 Some(ids) => Box::new(

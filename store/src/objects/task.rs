@@ -14,28 +14,31 @@ use super::{
 };
 use crate::{
     By,
-    index::{Ids, Index},
+    index::{Groups, Ids, Index, Keys},
     key::Key,
     object::sealed::IndexSet,
 };
 
 /// Indexes of tasks.
 ///
-/// A task's name is made of its service's name, its slot (or node) and its id. Only the first part is a key, which neither
-/// scheduling nor the task's states change; the rest is judged on the task itself.
+/// What the tasks of a service have in common, such as its name and the secrets of its spec, is kept once for the service
+/// ([`Groups`]), so that a task which is created or removed touches little, and one whose state changes no index at all. States have
+/// no index: they are asked for by people and when a leader begins, and change all the time.
+///
+/// A task's name is made of its service's name, its slot (or node) and its id. Only the first part is a key; the rest is
+/// judged on the task itself.
 #[derive(Clone, Default)]
 pub struct TaskIndexes {
-    /// By the task's own name, or its service's.
-    name: Index<Key>,
-    runtime: Index<Key>,
     /// By service and slot; serves the question for a service too.
     slot: Index<(Key, u64)>,
+    /// Of tasks that are on a node.
     node: Index<Key>,
-    desired_state: Index<i32>,
-    state: Index<i32>,
-    network: Index<Key>,
-    secret: Index<Key>,
-    config: Index<Key>,
+    /// Services by the own name of a task, or the service's.
+    name: Groups,
+    runtime: Groups,
+    network: Groups,
+    secret: Groups,
+    config: Groups,
     volume: Index<Key>,
     custom: CustomIndex,
 }
@@ -75,60 +78,70 @@ fn name(task: &Task) -> Option<Cow<'_, str>> {
     })
 }
 
+/// What a task belongs to: its service, or nothing.
+fn group(task: &Task) -> Key {
+    Key::exact(&task.service_id)
+}
+
+/// Each once.
+fn distinct(groups: impl Iterator<Item = Key>) -> Vec<Key> {
+    let mut groups: Vec<Key> = groups.collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}
+
 impl TaskIndexes {
-    fn of_service(&self, id: ServiceId) -> impl Iterator<Item = Id> + '_ {
-        let key = Key::id(id.0);
-        self.slot.between((key, 0), (key, u64::MAX))
+    /// The tasks of these services.
+    fn of(&self, groups: Vec<Key>) -> Ids<'_> {
+        Box::new(groups.into_iter().flat_map(|key| self.slot.between((key, 0), (key, u64::MAX))))
     }
 
-    /// Tasks of every service whose name a prefix of this text could be, up to one of its dots.
-    fn up_to_a_dot(&self, text: &str) -> impl Iterator<Item = Id> + '_ {
-        let services: Vec<Key> =
-            text.match_indices('.').map(|(at, _)| Key::exact(&text[..at])).collect();
-        services.into_iter().flat_map(|key| self.name.with(key))
+    /// Services whose name a prefix of this text could be, up to one of its dots.
+    fn up_to_a_dot<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Key> + 'a {
+        let names = text.match_indices('.').map(|(at, _)| Key::exact(&text[..at]));
+        names.flat_map(|key| self.name.with(key))
     }
 }
 
 impl IndexSet<Task> for TaskIndexes {
     fn replace(&mut self, id: Id, old: Option<&Task>, new: Option<&Task>) {
-        // The states come first: they change the most.
-        self.state.follow(id, old, new, |t| Some(state(t)));
-        self.desired_state.follow(id, old, new, |t| Some(t.desired_state));
-        self.node.follow(id, old, new, |t| Some(Key::exact(&t.node_id)));
-        self.slot.follow(id, old, new, |t| Some((Key::exact(&t.service_id), t.slot)));
-        self.name
-            .follow(id, old, new, |t| Some(Key::lower(own_name(t).unwrap_or(service_name(t)))));
-        self.runtime.follow(id, old, new, |t| runtime_key(spec(t)));
-        self.network.follow_many(id, old, new, |t| keys(networks(t)));
-        self.secret.follow_many(id, old, new, |t| keys(secrets(spec(t))));
-        self.config.follow_many(id, old, new, |t| keys(configs(spec(t))));
+        let node = |t: &Task| (!t.node_id.is_empty()).then(|| Key::exact(&t.node_id));
+        self.node.follow(id, old, new, node);
+        self.slot.follow(id, old, new, |t| Some((group(t), t.slot)));
         self.volume.follow_many(id, old, new, |t| keys(volumes(t)));
         self.custom.replace(id, old, new);
+        let name = |t: &Task| Key::lower(own_name(t).unwrap_or(service_name(t)));
+        self.name.follow(old, new, group, |t| Keys::from_iter([name(t)]));
+        self.runtime.follow(old, new, group, |t| runtime_key(spec(t)).into_iter().collect());
+        self.network.follow(old, new, group, |t| keys(networks(t)));
+        self.secret.follow(old, new, group, |t| keys(secrets(spec(t))));
+        self.config.follow(old, new, group, |t| keys(configs(spec(t))));
+    }
+
+    fn judges_all(by: &By) -> bool {
+        matches!(by, By::DesiredState(_) | By::TaskState(_))
     }
 
     fn candidates(&self, by: &By) -> Option<Ids<'_>> {
         Some(match by {
             By::Name(name) => {
                 let name = name.to_lowercase();
-                Box::new(self.name.with(Key::exact(&name)).chain(self.up_to_a_dot(&name)))
+                let services = self.name.with(Key::exact(&name)).chain(self.up_to_a_dot(&name));
+                self.of(distinct(services))
             }
             By::NamePrefix(prefix) => {
                 let prefix = prefix.to_lowercase();
-                let mut ids: Vec<Id> =
-                    self.name.with_prefix(&prefix).chain(self.up_to_a_dot(&prefix)).collect();
-                ids.sort_unstable();
-                ids.dedup();
-                Box::new(ids.into_iter())
+                let services = self.name.with_prefix(&prefix).chain(self.up_to_a_dot(&prefix));
+                self.of(distinct(services))
             }
-            By::Service(id) => Box::new(self.of_service(*id)),
+            By::Service(id) => self.of(vec![Key::id(id.0)]),
             By::Slot(id, slot) => Box::new(self.slot.with((Key::id(id.0), *slot))),
             By::Node(id) => Box::new(self.node.with(Key::id(id.0))),
-            By::DesiredState(state) => Box::new(self.desired_state.with(*state as i32)),
-            By::TaskState(state) => Box::new(self.state.with(*state as i32)),
-            By::Runtime(runtime) => Box::new(self.runtime.with(Key::exact(runtime))),
-            By::ReferencedNetwork(id) => Box::new(self.network.with(Key::id(id.0))),
-            By::ReferencedSecret(id) => Box::new(self.secret.with(Key::id(id.0))),
-            By::ReferencedConfig(id) => Box::new(self.config.with(Key::id(id.0))),
+            By::Runtime(runtime) => self.of(distinct(self.runtime.with(Key::exact(runtime)))),
+            By::ReferencedNetwork(id) => self.of(distinct(self.network.with(Key::id(id.0)))),
+            By::ReferencedSecret(id) => self.of(distinct(self.secret.with(Key::id(id.0)))),
+            By::ReferencedConfig(id) => self.of(distinct(self.config.with(Key::id(id.0)))),
             By::VolumeAttachment(id) => Box::new(self.volume.with(Key::id(id.0))),
             _ => return self.custom.candidates(by),
         })

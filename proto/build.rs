@@ -5,6 +5,7 @@ use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, Value};
+use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
 
 const SOURCES: &[&str] = &[
     "docker/swarmkit/v1/ca.proto",
@@ -42,6 +43,12 @@ const SECRETS: &[&str] = &[
     ".skep.v1.GetKeysResponse",
 ];
 
+/// Fields whose message many objects have in common: they hold it shared, see `shared.rs`.
+const SHARED: &[(&str, &str, &str)] =
+    &[("Task", "spec", "TaskSpec"), ("ServiceSpec", "task", "TaskSpec")];
+/// The package that stands for shared messages while code is generated.
+const SHARED_PACKAGE: &str = "skep.shared";
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -58,14 +65,45 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".")
         .btree_map(".")
         .skip_debug(SECRETS)
-        .compile_fds(prost_types_set(&encoded)?)?;
+        .extern_path(
+            format!(".{SHARED_PACKAGE}.TaskSpec"),
+            "crate::shared::Shared<crate::swarmkit::TaskSpec>",
+        )
+        .compile_fds(with_shared_fields(FileDescriptorSet::decode(&*encoded)?)?)?;
     Ok(())
 }
 
-fn prost_types_set(
-    encoded: &[u8],
-) -> Result<tonic_prost_build::FileDescriptorSet, prost::DecodeError> {
-    tonic_prost_build::FileDescriptorSet::decode(encoded)
+/// Gives the shared fields a type of their own, which is mapped to the one that shares. The generator wants to know what is in
+/// it, which is what is in the original.
+fn with_shared_fields(mut set: FileDescriptorSet) -> Result<FileDescriptorSet, Box<dyn Error>> {
+    let package = "docker.swarmkit.v1";
+    let mut file = FileDescriptorProto {
+        name: Some("skep/shared.proto".to_owned()),
+        package: Some(SHARED_PACKAGE.to_owned()),
+        syntax: Some("proto3".to_owned()),
+        ..Default::default()
+    };
+    let mut messages: Vec<&mut DescriptorProto> = set
+        .file
+        .iter_mut()
+        .filter(|file| file.package() == package)
+        .flat_map(|file| &mut file.message_type)
+        .collect();
+    for &(message, field, kind) in SHARED {
+        let original = format!(".{package}.{kind}");
+        let mut fields =
+            messages.iter_mut().filter(|m| m.name() == message).flat_map(|m| &mut m.field);
+        let field = fields
+            .find(|f| f.name() == field && f.type_name() == original)
+            .ok_or_else(|| format!("{message}.{field} is not of type {kind}"))?;
+        field.type_name = Some(format!(".{SHARED_PACKAGE}.{kind}"));
+        if !file.message_type.iter().any(|m| m.name() == kind) {
+            let original = messages.iter().find(|m| m.name() == kind);
+            file.message_type.push(DescriptorProto::clone(original.ok_or("no such message")?));
+        }
+    }
+    set.file.push(file);
+    Ok(set)
 }
 
 fn methods_table(encoded: &[u8]) -> Result<String, Box<dyn Error>> {

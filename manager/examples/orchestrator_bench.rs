@@ -200,10 +200,13 @@ async fn bench(replicas: u64) {
                 spec_version: Some(Version::default()),
                 spec: Some(ServiceSpec {
                     annotations: Some(Annotations { name: "web".into(), ..Default::default() }),
-                    task: Some(TaskSpec {
-                        runtime: Some(Runtime::Container(container)),
-                        ..Default::default()
-                    }),
+                    task: Some(
+                        TaskSpec {
+                            runtime: Some(Runtime::Container(container)),
+                            ..Default::default()
+                        }
+                        .into(),
+                    ),
                     mode: Some(Mode::Replicated(ReplicatedService { replicas: 0 })),
                     update: Some(UpdateConfig { parallelism: 0, ..Default::default() }),
                     ..Default::default()

@@ -74,7 +74,7 @@ fn task(number: usize) -> Task {
         id: format!("task{number:06}"),
         service_id: format!("service{service:02}"),
         slot: (number / SERVICES) as u64 + 1,
-        spec: Some(spec),
+        spec: Some(spec.into()),
         spec_version: Some(Version { index: 1 }),
         status: Some(TaskStatus { state: TaskState::Pending.into(), ..Default::default() }),
         desired_state: TaskState::Running.into(),

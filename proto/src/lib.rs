@@ -9,6 +9,7 @@ pub mod access;
 pub mod ids;
 pub mod log_notice;
 mod redacted;
+pub mod shared;
 
 /// The generated modules, nested as their packages are: the generator refers from one to another by that nesting.
 #[allow(missing_docs, clippy::all, reason = "generated code")]

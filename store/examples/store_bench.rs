@@ -104,14 +104,17 @@ fn main() {
             name: format!("service-{}", n / TASKS_PER_SERVICE),
             ..Default::default()
         }),
-        spec: Some(TaskSpec {
-            runtime: Some(Runtime::Container(ContainerSpec {
-                image: "registry.example/team/image@sha256:0123456789abcdef".into(),
-                env: vec!["A=B".into(), "C=D".into()],
+        spec: Some(
+            TaskSpec {
+                runtime: Some(Runtime::Container(ContainerSpec {
+                    image: "registry.example/team/image@sha256:0123456789abcdef".into(),
+                    env: vec!["A=B".into(), "C=D".into()],
+                    ..Default::default()
+                })),
                 ..Default::default()
-            })),
-            ..Default::default()
-        }),
+            }
+            .into(),
+        ),
         status: Some(TaskStatus { message: "created".into(), ..Default::default() }),
         desired_state: TaskState::Running as i32,
         ..Default::default()

@@ -4,15 +4,18 @@
 
 use bytes::{Bytes, BytesMut};
 use prost::{
-    Message as _,
+    DecodeError, Message as _,
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint},
 };
 use skep_proto::swarmkit::{
-    InternalRaftRequest, StoreAction, StoreActionKind, store_action::Target,
+    Cluster, Config, Extension, Network, Node, Resource, Secret, Service, StoreActionKind, Task,
+    Volume,
 };
 
 use crate::{
-    Action, Change, EntryError, Event, Kind, Object, StoreError, Tables, object::for_each_kind,
+    Action, Change, EntryError, Event, Kind, Object, StoreError, Tables,
+    fields::{Field, next_field},
+    object::{for_each_kind, sealed::Row as _},
     tables::checked_id,
 };
 
@@ -79,15 +82,22 @@ macro_rules! targets {
             }
         }
 
+        fn is_target(tag: u32) -> bool {
+            matches!(tag, $($tag)|*)
+        }
+
         fn apply_action(
             tables: &mut Tables,
             position: usize,
-            action: StoreAction,
+            action: &[u8],
         ) -> Result<Event, EntryError> {
-            let kind = action.action;
-            match action.target {
-                None => Err(EntryError::UnknownTarget { position }),
-                $(Some(Target::$Kind(object)) => apply_to(tables, position, kind, object),)*
+            let RawAction { kind, target } = RawAction::decode(action)?;
+            match target {
+                $(Some(($tag, object)) => {
+                    let object = $Kind::decode_for(object, tables)?;
+                    apply_to(tables, position, kind, object)
+                })*
+                _ => Err(EntryError::UnknownTarget { position }),
             }
         }
 
@@ -103,19 +113,47 @@ for_each_kind!(targets);
 
 /// Applies an entry that was written elsewhere, as it stands: versions and times are the writer's. All or nothing.
 pub(crate) fn apply(tables: &mut Tables, entry: &[u8]) -> Result<Vec<Event>, EntryError> {
-    // From a slice, so that fields are copied out and a small field does not keep the whole entry in memory.
-    let request = InternalRaftRequest::decode(entry)?;
-    let mut events = Vec::with_capacity(request.action.len());
-    for (position, action) in request.action.into_iter().enumerate() {
-        match apply_action(tables, position, action) {
-            Ok(event) => events.push(event),
-            Err(error) => {
-                undo(tables, events);
-                return Err(error);
+    let mut events = Vec::new();
+    let mut apply = |rest: &mut &[u8]| {
+        while let Some((tag, field)) = next_field(rest)? {
+            if let (REQUEST_ACTION, Field::Delimited(action)) = (tag, field) {
+                events.push(apply_action(tables, events.len(), action)?);
             }
         }
+        Ok(())
+    };
+    match apply(&mut &*entry) {
+        Ok(()) => Ok(events),
+        Err(error) => {
+            undo(tables, events);
+            Err(error)
+        }
     }
-    Ok(events)
+}
+
+/// A StoreAction whose object is still encoded.
+#[derive(Default)]
+struct RawAction<'a> {
+    kind: i32,
+    /// The object's field number, and the object. Of several the last one counts.
+    target: Option<(u32, &'a [u8])>,
+}
+
+impl<'a> RawAction<'a> {
+    fn decode(mut rest: &'a [u8]) -> Result<RawAction<'a>, DecodeError> {
+        let mut action = RawAction::default();
+        while let Some((tag, field)) = next_field(&mut rest)? {
+            match (tag, field) {
+                // An enum is a varint of which the low half counts.
+                (ACTION_KIND, Field::Varint(kind)) => action.kind = kind as i32,
+                (tag, Field::Delimited(object)) if is_target(tag) => {
+                    action.target = Some((tag, object));
+                }
+                _ => {}
+            }
+        }
+        Ok(action)
+    }
 }
 
 fn apply_to<T: Object>(

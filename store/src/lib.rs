@@ -44,6 +44,7 @@ mod by;
 mod entry;
 mod error;
 mod event;
+mod fields;
 mod index;
 mod key;
 mod matching;

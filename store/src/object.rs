@@ -134,6 +134,12 @@ pub(crate) mod sealed {
         /// Gives bytes that are part of a larger buffer (the message that they came in) an allocation of their own, so that
         /// the object keeps no more in memory than it needs. For kinds that carry payloads.
         fn own_bytes(&mut self) {}
+        /// Holds in common with `old` and other objects what is equal to theirs, where that is much.
+        fn share(&mut self, _old: Option<&Self>, _: &Tables) {}
+        /// Decodes one as it stands in an entry, to be applied to these tables.
+        fn decode_for(encoded: &[u8], _: &Tables) -> Result<Self, prost::DecodeError> {
+            Self::decode(encoded)
+        }
         /// Rules between objects that hold for this kind alone.
         fn check(_: &Tables, _old: Option<&Self>, _new: Option<&Self>) -> Result<(), StoreError> {
             Ok(())

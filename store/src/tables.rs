@@ -120,6 +120,7 @@ impl Tables {
     pub(crate) fn create<T: Object>(&mut self, mut object: T) -> Result<Change<T>, StoreError> {
         let id = checked_id(&object)?;
         object.own_bytes();
+        object.share(None, self);
         let new = Arc::new(object);
         self.create_shared(id, new.clone())?;
         Ok(Change { id, old: None, new: Some(new) })
@@ -150,6 +151,7 @@ impl Tables {
             self.check_name(id, &object)?;
         }
         object.own_bytes();
+        object.share(Some(old), self);
         let new = Arc::new(object);
         let old = T::table_mut(self).replace(id, Some(new.clone()));
         Ok(Change { id, old, new: Some(new) })

@@ -129,7 +129,7 @@ fn service(s: &Shape) -> Service {
         id: id("s", s.id),
         spec: Some(ServiceSpec {
             annotations: annotated(s),
-            task: Some(task),
+            task: Some(task.into()),
             networks,
             ..Default::default()
         }),
@@ -140,7 +140,7 @@ fn service(s: &Shape) -> Service {
 fn task(s: &Shape) -> Task {
     Task {
         id: id("t", s.id),
-        spec: Some(task_spec(s)),
+        spec: Some(task_spec(s).into()),
         service_id: id("s", s.service),
         slot: u64::from(s.node),
         node_id: if s.node == 0 { String::new() } else { id("n", s.node) },

@@ -68,7 +68,7 @@ pub(super) struct Advanced {
 impl SimulatedTask {
     /// A task as it is assigned to this node for the first time since the node started.
     pub fn new(id: TaskId, task: &Task, seed: u64) -> SimulatedTask {
-        let spec = task.spec.as_ref();
+        let spec = task.spec.as_deref();
         let container = match spec.and_then(|spec| spec.runtime.as_ref()) {
             Some(Runtime::Container(container)) => Some(container),
             _ => None,

@@ -108,7 +108,9 @@ fn task(id: &str, script: &str, state: TaskState, desired: TaskState) -> Item {
         service_id: "web-id".into(),
         service_annotations: Some(Annotations { name: "web".into(), ..Default::default() }),
         slot: id.bytes().map(u64::from).sum(),
-        spec: Some(TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }),
+        spec: Some(
+            TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }.into(),
+        ),
         status: Some(TaskStatus { state: state.into(), ..Default::default() }),
         desired_state: desired.into(),
         ..Default::default()

@@ -225,10 +225,10 @@ async fn create(control: &mut ControlClient<Channel>, load: &Load) -> anyhow::Re
                 name: format!("scale-{number}"),
                 ..Default::default()
             }),
-            task: Some(TaskSpec {
-                runtime: Some(Runtime::Container(container)),
-                ..Default::default()
-            }),
+            task: Some(
+                TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }
+                    .into(),
+            ),
             mode: Some(Mode::Replicated(ReplicatedService { replicas: replicas as u64 })),
             ..Default::default()
         };

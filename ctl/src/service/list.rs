@@ -142,7 +142,7 @@ impl Shown for Service {
 
     fn row(&self) -> Value {
         let spec = self.spec.clone().unwrap_or_default();
-        let image = match spec.task.and_then(|t| t.runtime) {
+        let image = match spec.task.as_deref().and_then(|t| t.runtime.clone()) {
             Some(Runtime::Container(container)) => container.image,
             _ => String::new(),
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use skep_proto::shared::Shared;
 use skep_proto::swarmkit::{
     self, ContainerSpec, PortConfig, ServiceSpec, TaskSpec, config_reference,
     container_spec::Isolation,
@@ -104,7 +105,7 @@ fn spec(spec: ServiceSpec) -> Spec {
     Spec {
         name: annotations.name,
         labels: annotations.labels,
-        task_template: task(spec.task.unwrap_or_default()),
+        task_template: task(Shared::into_message(spec.task.unwrap_or_default())),
         mode: match spec.mode {
             Some(Mode::Replicated(r)) => json!({ "Replicated": { "Replicas": r.replicas } }),
             Some(Mode::Global(_)) => json!({ "Global": {} }),

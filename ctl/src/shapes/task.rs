@@ -41,7 +41,7 @@ pub fn inspected(task: &swarmkit::Task) -> Value {
         id: &task.id,
         meta: (&task.meta).into(),
         labels: json!(labels),
-        spec: service::task(task.spec.clone().unwrap_or_default()),
+        spec: service::task(task.spec.as_deref().cloned().unwrap_or_default()),
         service_id: &task.service_id,
         slot: task.slot,
         node_id: &task.node_id,

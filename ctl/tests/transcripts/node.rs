@@ -185,13 +185,16 @@ fn ps_lists_the_tasks_of_a_node() {
         service_id: "web".into(),
         slot,
         node_id: "worker3".into(),
-        spec: Some(TaskSpec {
-            runtime: Some(task_spec::Runtime::Container(ContainerSpec {
-                image: "nginx".into(),
-                ..ContainerSpec::default()
-            })),
-            ..TaskSpec::default()
-        }),
+        spec: Some(
+            TaskSpec {
+                runtime: Some(task_spec::Runtime::Container(ContainerSpec {
+                    image: "nginx".into(),
+                    ..ContainerSpec::default()
+                })),
+                ..TaskSpec::default()
+            }
+            .into(),
+        ),
         status: Some(TaskStatus { state: TaskState::Running.into(), ..TaskStatus::default() }),
         desired_state: TaskState::Running.into(),
         ..Task::default()

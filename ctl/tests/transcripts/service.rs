@@ -1,5 +1,6 @@
 //! Transcripts of `skep service`.
 
+use skep_proto::shared::Shared;
 use skep_proto::swarmkit::{
     ContainerSpec, Mount, ServiceSpec, Task, TaskSpec, TaskState, TaskStatus, UpdateStatus, mount,
     port_config::PublishMode, service_spec::Mode, task_spec::Runtime, update_status::UpdateState,
@@ -22,7 +23,7 @@ fn spec(daemon: &FakeDaemon) -> ServiceSpec {
 }
 
 fn task_spec(daemon: &FakeDaemon) -> TaskSpec {
-    spec(daemon).task.unwrap()
+    Shared::into_message(spec(daemon).task.unwrap())
 }
 
 fn container(daemon: &FakeDaemon) -> ContainerSpec {
@@ -270,7 +271,7 @@ fn an_update_changes_what_it_names_and_nothing_else() {
     assert_eq!(container.mounts, [tmpfs]);
     assert_eq!(container.args, ["one", "two three"]);
     assert_eq!(container.healthcheck.unwrap().test, ["NONE"]);
-    let task = after.task.unwrap();
+    let task = Shared::into_message(after.task.unwrap());
     assert!(task.placement.unwrap().preferences.is_empty());
     assert!(task.resources.unwrap().reservations.unwrap().generic.is_empty());
     assert!(container.hosts.is_empty() && container.ulimits.is_empty());

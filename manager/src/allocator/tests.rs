@@ -134,10 +134,10 @@ fn task(id: &str, service: &str, networks: &[&str]) -> Task {
         id: id.into(),
         service_id: service.into(),
         desired_state: TaskState::Running.into(),
-        spec: Some(TaskSpec {
-            networks: networks.iter().map(target).collect(),
-            ..Default::default()
-        }),
+        spec: Some(
+            TaskSpec { networks: networks.iter().map(target).collect(), ..Default::default() }
+                .into(),
+        ),
         status: Some(TaskStatus { message: "created".into(), ..Default::default() }),
         ..Default::default()
     }

@@ -56,7 +56,8 @@ fn admits(tables: &Tables, filters: &Filters, task: &Task) -> bool {
     any_or_empty(&filters.service_ids, &task.service_id)
         && any_or_empty(&filters.node_ids, &task.node_id)
         && any_or_empty(&filters.desired_states, &task.desired_state)
-        && (filters.runtimes.is_empty() || filters.runtimes.contains(&runtime(task.spec.as_ref())))
+        && (filters.runtimes.is_empty()
+            || filters.runtimes.contains(&runtime(task.spec.as_deref())))
         && (!filters.up_to_date || up_to_date(tables, task))
 }
 
@@ -78,7 +79,7 @@ fn up_to_date(tables: &Tables, task: &Task) -> bool {
     }
     let Some(spec) = &service.spec else { return false };
     let endpoint = task.endpoint.as_ref().and_then(|endpoint| endpoint.spec.as_ref());
-    without_pull_options(task.spec.as_ref()) == without_pull_options(spec.task.as_ref())
+    without_pull_options(task.spec.as_deref()) == without_pull_options(spec.task.as_deref())
         && endpoint == spec.endpoint.as_ref()
 }
 

@@ -227,7 +227,9 @@ fn task(id: &str, node: &str, state: TaskState, secrets: &[u8], configs: &[u8]) 
         id: id.into(),
         node_id: node.into(),
         desired_state: TaskState::Running.into(),
-        spec: Some(TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }),
+        spec: Some(
+            TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }.into(),
+        ),
         status: Some(TaskStatus { state: state.into(), ..Default::default() }),
         ..Default::default()
     }

@@ -87,7 +87,7 @@ impl Room {
         if state < i32::from(TaskState::Assigned) {
             return true;
         }
-        let reserved = Reservation::of(task.spec.as_ref());
+        let reserved = Reservation::of(task.spec.as_deref());
         let enough = (reserved.nano_cpus == 0 || reserved.nano_cpus <= self.nano_cpus)
             && (reserved.memory_bytes == 0 || reserved.memory_bytes <= self.memory_bytes);
         if !enough {

@@ -64,7 +64,7 @@ fn task(id: &str, second: i64, spec: TaskSpec) -> Task {
             created_at: Some(Timestamp { seconds: second, nanos: 0 }),
             ..Default::default()
         }),
-        spec: Some(spec),
+        spec: Some(spec.into()),
         status: Some(TaskStatus { state: TaskState::Running.into(), ..Default::default() }),
         desired_state: TaskState::Running.into(),
         ..Default::default()
@@ -182,7 +182,7 @@ async fn what_the_node_no_longer_is_or_has_is_rejected() {
     ] {
         let store = store();
         let _solo = lead_alone(&store);
-        let spec = ServiceSpec { task: Some(in_zone("b")), ..Default::default() };
+        let spec = ServiceSpec { task: Some(in_zone("b").into()), ..Default::default() };
         let web = Service { id: "web".into(), spec: Some(spec), ..Default::default() };
         store.update(|tx| tx.create(web)).await.unwrap();
         store.update(|tx| tx.create(node)).await.unwrap();

@@ -101,12 +101,12 @@ mod tests {
             ("constraints and an image", spec("v2", "", "node.id == n1"), 2, running, true),
         ] {
             let service = Service {
-                spec: Some(ServiceSpec { task: Some(new), ..Default::default() }),
+                spec: Some(ServiceSpec { task: Some(new.into()), ..Default::default() }),
                 spec_version: Some(Version { index: version }),
                 ..Default::default()
             };
             let task = Task {
-                spec: Some(base.clone()),
+                spec: Some(base.clone().into()),
                 spec_version: Some(Version { index: 1 }),
                 desired_state: running.into(),
                 status: Some(TaskStatus { state: state.into(), ..Default::default() }),

@@ -107,7 +107,7 @@ pub struct Needs {
 impl Needs {
     /// Of a task.
     pub fn of(task: &Task) -> Needs {
-        let spec = task.spec.as_ref();
+        let spec = task.spec.as_deref();
         let placement = spec.and_then(|spec| spec.placement.as_ref());
         let container = spec.and_then(|spec| match &spec.runtime {
             Some(Runtime::Container(container)) => Some(container),

@@ -28,7 +28,7 @@ pub struct ServiceIndexes {
 }
 
 fn task(service: &Service) -> Option<&TaskSpec> {
-    service.spec.as_ref()?.task.as_ref()
+    service.spec.as_ref()?.task.as_deref()
 }
 
 /// The task's networks, or the service's own where an old client put them there.

@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
+use bytes::Buf;
+use prost::{DecodeError, Message as _};
 use skep_proto::{
-    ids::{Id, ServiceId},
-    swarmkit::{Task, TaskSpec},
+    ids::Id,
+    shared::Shared,
+    swarmkit::{Service, Task, TaskSpec},
 };
 
 use super::{
@@ -13,11 +16,15 @@ use super::{
     references::{self, configs, keys, runtime_key, secrets, targets},
 };
 use crate::{
-    By,
+    By, Tables,
+    fields::{Field, next_field},
     index::{Groups, Ids, Index, Keys},
     key::Key,
     object::sealed::IndexSet,
 };
+
+/// Number of the field of a task that has its spec.
+const SPEC: u32 = 3;
 
 /// Indexes of tasks.
 ///
@@ -44,7 +51,7 @@ pub struct TaskIndexes {
 }
 
 fn spec(task: &Task) -> Option<&TaskSpec> {
-    task.spec.as_ref()
+    task.spec.as_deref()
 }
 
 fn state(task: &Task) -> i32 {
@@ -83,6 +90,19 @@ fn group(task: &Task) -> Key {
     Key::exact(&task.service_id)
 }
 
+/// Whether both certainly have the same keys in each of the [`Groups`].
+fn is_grouped_alike(one: &Task, other: &Task) -> bool {
+    let same_spec = match (&one.spec, &other.spec) {
+        (Some(one), Some(other)) => Shared::is_same(one, other),
+        (None, None) => true,
+        _ => false,
+    };
+    same_spec
+        && one.service_id == other.service_id
+        && own_name(one) == own_name(other)
+        && service_name(one) == service_name(other)
+}
+
 /// Each once.
 fn distinct(groups: impl Iterator<Item = Key>) -> Vec<Key> {
     let mut groups: Vec<Key> = groups.collect();
@@ -111,6 +131,11 @@ impl IndexSet<Task> for TaskIndexes {
         self.slot.follow(id, old, new, |t| Some((group(t), t.slot)));
         self.volume.follow_many(id, old, new, |t| keys(volumes(t)));
         self.custom.replace(id, old, new);
+        if let (Some(old), Some(new)) = (old, new)
+            && is_grouped_alike(old, new)
+        {
+            return;
+        }
         let name = |t: &Task| Key::lower(own_name(t).unwrap_or(service_name(t)));
         self.name.follow(old, new, group, |t| Keys::from_iter([name(t)]));
         self.runtime.follow(old, new, group, |t| runtime_key(spec(t)).into_iter().collect());
@@ -148,10 +173,59 @@ impl IndexSet<Task> for TaskIndexes {
     }
 }
 
+/// The specs that a task probably has: its own from before, and those of its service.
+fn known_specs<'a>(
+    old: Option<&'a Task>,
+    service_id: &str,
+    tables: &'a Tables,
+) -> impl Iterator<Item = &'a Shared<TaskSpec>> {
+    let of_service = || {
+        let service = tables.get_text::<Service>(service_id);
+        let specs = service.into_iter().flat_map(|s| [s.spec.as_ref(), s.previous_spec.as_ref()]);
+        specs.flatten().filter_map(|spec| spec.task.as_ref())
+    };
+    let own = old.and_then(|old| old.spec.as_ref()).into_iter();
+    own.chain(std::iter::once_with(of_service).flatten())
+}
+
+/// An encoded task in two parts, without its spec, and the spec. None if it is not there exactly once.
+fn without_spec(encoded: &[u8]) -> Result<Option<(impl Buf, &[u8])>, DecodeError> {
+    let (mut rest, mut found) = (encoded, None);
+    loop {
+        let start = encoded.len() - rest.len();
+        let Some((tag, field)) = next_field(&mut rest)? else { break };
+        if let (SPEC, Field::Delimited(spec)) = (tag, field)
+            && found.replace((&encoded[..start], spec, rest)).is_some()
+        {
+            return Ok(None);
+        }
+    }
+    Ok(found.map(|(before, spec, after)| (before.chain(after), spec)))
+}
+
 object!(
     Task, task, TaskId, 4, unique_name: false, indexes: TaskIndexes,
     annotations: |t| t.annotations.as_ref(), name: name,
     own: {
+        fn share(&mut self, old: Option<&Task>, tables: &Tables) {
+            let Some(own) = &mut self.spec else { return };
+            let known = |spec: &&Shared<TaskSpec>| Shared::is_same(spec, own) || *spec == own;
+            if let Some(known) = known_specs(old, &self.service_id, tables).find(known) {
+                *own = known.clone();
+            }
+        }
+
+        fn decode_for(encoded: &[u8], tables: &Tables) -> Result<Task, DecodeError> {
+            let Some((rest, spec)) = without_spec(encoded)? else { return Task::decode(encoded) };
+            let mut task = Task::decode(rest)?;
+            let old = tables.get_text::<Task>(&task.id).map(|old| &**old);
+            let known = known_specs(old, &task.service_id, tables)
+                .find(|known| Shared::encoded(known) == spec)
+                .cloned();
+            task.spec = Some(known.map_or_else(|| Shared::from_encoded(spec), Ok)?);
+            Ok(task)
+        }
+
         fn matches_own(&self, by: &By) -> bool {
             match by {
                 By::Service(id) => self.service_id == id.as_str(),

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use skep_proto::shared::Shared;
 use skep_proto::swarmkit::{
     Node, NodeStatus, Service, ServiceSpec, Task, TaskSpec, TaskState, UpdateConfig,
     node_spec::Availability, node_status, service_spec::Mode, task_spec::Runtime,
@@ -248,7 +249,7 @@ fn is_current(task: &Task, service: &Service, spec: &ServiceSpec) -> bool {
     endpoint == spec.endpoint.as_ref() && compared(&task.spec) == compared(&spec.task)
 }
 
-fn compared(spec: &Option<TaskSpec>) -> TaskSpec {
+fn compared(spec: &Option<Shared<TaskSpec>>) -> Shared<TaskSpec> {
     let mut spec = spec.clone().unwrap_or_default();
     if let Some(placement) = &mut spec.placement {
         placement.constraints.clear();

@@ -22,7 +22,7 @@ fn service(mode: Mode) -> Service {
     Service {
         id: "s".into(),
         spec: Some(ServiceSpec {
-            task: Some(spec("new")),
+            task: Some(spec("new").into()),
             mode: Some(mode),
             ..ServiceSpec::default()
         }),
@@ -42,7 +42,7 @@ fn task(slot: u64, version: u64, state: TaskState, desired: TaskState) -> Task {
         service_id: "s".into(),
         slot,
         node_id: format!("n{slot}"),
-        spec: Some(spec(if version == NEW { "new" } else { "old" })),
+        spec: Some(spec(if version == NEW { "new" } else { "old" }).into()),
         spec_version: Some(Version { index: version }),
         meta: Some(Meta {
             created_at: Some(Timestamp { seconds: version as i64, nanos: 0 }),
@@ -101,7 +101,7 @@ fn a_replicated_service_has_converged_when_every_slot_runs_the_present_spec() {
     // Tasks of an older spec do not count, unless they are what the present one asks for.
     check(replicated(2), vec![running(1, NEW), running(2, OLD)], &two(1), "going");
     let mut same = running(2, OLD);
-    same.spec = Some(TaskSpec { placement: None, ..spec("new") });
+    same.spec = Some(TaskSpec { placement: None, ..spec("new") }.into());
     check(replicated(2), vec![running(1, NEW), same], &two(2), good);
     // What is to go does not count; what is not told to go yet keeps the service from having converged.
     check(replicated(2), vec![running(1, NEW), running(2, NEW), stopping], &two(2), good);

@@ -54,7 +54,7 @@ pub(super) async fn list(
     bounded(runtimes.len(), "runtimes")?;
     let view = control.read().await?;
     let services = filter.list::<Service>(&view, own_labels, |service| {
-        let task = service.spec.as_ref().and_then(|spec| spec.task.as_ref());
+        let task = service.spec.as_ref().and_then(|spec| spec.task.as_deref());
         runtimes.is_empty() || runtimes.contains(&task::runtime(task))
     });
     Ok(ListServicesResponse { services })

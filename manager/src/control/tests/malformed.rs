@@ -32,16 +32,19 @@ fn rich() -> ServiceSpec {
         Some(Resources { nano_cpus: 1_000_000, memory_bytes: 4 << 20, ..Default::default() });
     ServiceSpec {
         annotations: named("web"),
-        task: Some(TaskSpec {
-            runtime: Some(Runtime::Container(container)),
-            resources: Some(ResourceRequirements { limits, ..Default::default() }),
-            restart: Some(RestartPolicy { delay: duration(1), ..Default::default() }),
-            placement: Some(Placement {
-                constraints: vec!["node.id != x".into()],
+        task: Some(
+            TaskSpec {
+                runtime: Some(Runtime::Container(container)),
+                resources: Some(ResourceRequirements { limits, ..Default::default() }),
+                restart: Some(RestartPolicy { delay: duration(1), ..Default::default() }),
+                placement: Some(Placement {
+                    constraints: vec!["node.id != x".into()],
+                    ..Default::default()
+                }),
                 ..Default::default()
-            }),
-            ..Default::default()
-        }),
+            }
+            .into(),
+        ),
         endpoint: Some(EndpointSpec {
             ports: vec![PortConfig { target_port: 80, published_port: 8080, ..Default::default() }],
             ..Default::default()

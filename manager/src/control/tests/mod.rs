@@ -131,7 +131,7 @@ fn container(image: &str) -> TaskSpec {
 fn service_spec(name: &str) -> ServiceSpec {
     ServiceSpec {
         annotations: named(name),
-        task: Some(container("nginx")),
+        task: Some(container("nginx").into()),
         mode: Some(Mode::Replicated(ReplicatedService { replicas: 2 })),
         ..Default::default()
     }

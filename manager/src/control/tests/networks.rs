@@ -94,10 +94,10 @@ async fn what_is_attached_to_holds_a_network() {
         networks: vec![NetworkAttachmentConfig { target: id.clone(), ..Default::default() }],
         ..container("nginx")
     };
-    h.put(service("s", ServiceSpec { task: Some(attached()), ..service_spec("web") })).await;
+    h.put(service("s", ServiceSpec { task: Some(attached().into()), ..service_spec("web") })).await;
     let task = |task_id: &str, state: TaskState, desired: TaskState| Task {
         id: task_id.into(),
-        spec: Some(attached()),
+        spec: Some(attached().into()),
         desired_state: desired.into(),
         status: Some(TaskStatus { state: state.into(), ..Default::default() }),
         ..Default::default()

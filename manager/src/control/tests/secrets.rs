@@ -151,11 +151,11 @@ async fn what_is_in_use_is_not_removed() {
     let id = create(&h, "s").await;
     let config = CreateConfigRequest { spec: Some(config_spec("c", "x")) };
     let config = done!(h, create_config, config).config.unwrap().id;
-    let web = ServiceSpec { task: Some(task_with(&id, &config)), ..service_spec("web") };
+    let web = ServiceSpec { task: Some(task_with(&id, &config).into()), ..service_spec("web") };
     h.put(service("web", web)).await;
     let task = |id: &str, state: TaskState, spec: TaskSpec| Task {
         id: id.into(),
-        spec: Some(spec),
+        spec: Some(spec.into()),
         desired_state: TaskState::Running.into(),
         status: Some(TaskStatus { state: state.into(), ..Default::default() }),
         ..Default::default()

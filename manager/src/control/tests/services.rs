@@ -82,8 +82,8 @@ async fn defaults_are_shown_on_request_and_never_stored() {
     let task = spec.task.unwrap();
     let restart = task.restart.unwrap();
     assert_eq!((restart.condition, restart.delay.unwrap().seconds), (2, 5));
-    let Some(Runtime::Container(container)) = task.runtime else { panic!("a container") };
-    assert_eq!(container.stop_grace_period.unwrap().seconds, 10);
+    let Some(Runtime::Container(container)) = &task.runtime else { panic!("a container") };
+    assert_eq!(container.stop_grace_period.as_ref().unwrap().seconds, 10);
     assert_eq!(h.get::<Service>(&id).unwrap().spec, Some(service_spec("web")));
 }
 
@@ -190,7 +190,7 @@ async fn what_a_service_refers_to_must_be_there() {
     let with_secret =
         ContainerSpec { image: "nginx".into(), secrets: vec![reference], ..Default::default() };
     let task = TaskSpec { runtime: Some(Runtime::Container(with_secret)), ..Default::default() };
-    let spec = ServiceSpec { task: Some(task), ..service_spec("web") };
+    let spec = ServiceSpec { task: Some(task.into()), ..service_spec("web") };
     assert_eq!(
         refused!(h, create_service, create(spec)),
         says(Code::InvalidArgument, "secret not found: \"key\"; create it first")
@@ -199,7 +199,7 @@ async fn what_a_service_refers_to_must_be_there() {
         let networks =
             vec![NetworkAttachmentConfig { target: target.into(), ..Default::default() }];
         ServiceSpec {
-            task: Some(TaskSpec { networks, ..container("nginx") }),
+            task: Some(TaskSpec { networks, ..container("nginx") }.into()),
             ..service_spec("web")
         }
     };

@@ -14,7 +14,7 @@ fn task(id: &str, service: &str, slot: u64, node: &str) -> Task {
         service_id: service.into(),
         slot,
         node_id: node.into(),
-        spec: Some(container("nginx")),
+        spec: Some(container("nginx").into()),
         service_annotations: Some(Annotations {
             name: service.into(),
             labels,
@@ -64,15 +64,16 @@ async fn a_task_is_up_to_date_when_it_is_what_its_service_asks_for() {
     let pulled = TaskSpec { runtime: Some(Runtime::Container(pulled)), ..Default::default() };
     h.put(Task {
         spec_version: version(7),
-        spec: Some(container("odd")),
+        spec: Some(container("odd").into()),
         ..task("a", "web", 1, "n")
     })
     .await;
     h.put(Task { spec_version: version(6), ..task("b", "web", 2, "n") }).await;
-    h.put(Task { spec_version: version(6), spec: Some(pulled), ..task("c", "web", 3, "n") }).await;
+    h.put(Task { spec_version: version(6), spec: Some(pulled.into()), ..task("c", "web", 3, "n") })
+        .await;
     h.put(Task {
         spec_version: version(6),
-        spec: Some(container("old")),
+        spec: Some(container("old").into()),
         ..task("d", "web", 4, "n")
     })
     .await;

@@ -18,7 +18,7 @@ fn update(h: &Harness, id: &str, spec: ServiceSpec) -> UpdateServiceRequest {
 }
 
 fn image(image: &str) -> ServiceSpec {
-    ServiceSpec { task: Some(container(image)), ..service_spec("web") }
+    ServiceSpec { task: Some(container(image).into()), ..service_spec("web") }
 }
 
 #[tokio::test]
@@ -123,9 +123,10 @@ async fn what_the_loops_cannot_follow_is_refused() {
     }
     // The way out of the old field, and changes of the task's own networks.
     let task = |target: &str| TaskSpec { networks: network(target), ..container("one") };
-    let moved = ServiceSpec { networks: network("n2"), task: Some(task("n1")), ..image("one") };
+    let moved =
+        ServiceSpec { networks: network("n2"), task: Some(task("n1").into()), ..image("one") };
     done!(h, update_service, update(&h, "s", moved.clone()));
-    let changed = ServiceSpec { task: Some(task("n2")), ..moved };
+    let changed = ServiceSpec { task: Some(task("n2").into()), ..moved };
     done!(h, update_service, update(&h, "s", changed));
 }
 

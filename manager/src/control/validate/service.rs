@@ -66,10 +66,10 @@ mod tests {
         let container = ContainerSpec { image: "nginx".into(), ..Default::default() };
         ServiceSpec {
             annotations: Some(Annotations { name: "web".into(), ..Default::default() }),
-            task: Some(TaskSpec {
-                runtime: Some(Runtime::Container(container)),
-                ..Default::default()
-            }),
+            task: Some(
+                TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }
+                    .into(),
+            ),
             mode,
             ..Default::default()
         }
@@ -129,7 +129,7 @@ mod tests {
                 "the task part of the service's spec is missing",
             ),
             (
-                Some(ServiceSpec { task: Some(huge), ..one() }),
+                Some(ServiceSpec { task: Some(huge.into()), ..one() }),
                 "the service's spec takes 600030 bytes; at most 524288 are allowed",
             ),
             (

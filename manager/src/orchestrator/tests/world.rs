@@ -483,13 +483,16 @@ pub fn job(max_concurrent: u64, total_completions: u64) -> ServiceSpec {
 
 pub fn with_mode(mode: Mode) -> ServiceSpec {
     ServiceSpec {
-        task: Some(TaskSpec {
-            runtime: Some(Runtime::Container(ContainerSpec {
-                image: "v1".into(),
+        task: Some(
+            TaskSpec {
+                runtime: Some(Runtime::Container(ContainerSpec {
+                    image: "v1".into(),
+                    ..Default::default()
+                })),
                 ..Default::default()
-            })),
-            ..Default::default()
-        }),
+            }
+            .into(),
+        ),
         mode: Some(mode),
         update: Some(UpdateConfig { parallelism: 1, ..Default::default() }),
         ..Default::default()

@@ -87,7 +87,9 @@ pub(super) fn task(name: &str) -> Task {
         id: name.into(),
         service_id: service.into(),
         slot: slot.parse().unwrap(),
-        spec: Some(TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }),
+        spec: Some(
+            TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }.into(),
+        ),
         spec_version: Some(Version { index: 1 }),
         status: Some(TaskStatus { state: TaskState::Pending.into(), ..Default::default() }),
         desired_state: TaskState::Running.into(),

@@ -175,11 +175,14 @@ impl Scene {
             Placement { constraints: vec![format!("node.id=={node_id}")], ..Default::default() };
         let spec = ServiceSpec {
             annotations: named(name),
-            task: Some(TaskSpec {
-                runtime: Some(Runtime::Container(container)),
-                placement: Some(placement),
-                ..Default::default()
-            }),
+            task: Some(
+                TaskSpec {
+                    runtime: Some(Runtime::Container(container)),
+                    placement: Some(placement),
+                    ..Default::default()
+                }
+                .into(),
+            ),
             mode: Some(Mode::Replicated(ReplicatedService { replicas: 1 })),
             ..Default::default()
         };

@@ -277,7 +277,9 @@ fn spec(tasks: usize) -> ServiceSpec {
     };
     ServiceSpec {
         annotations: Some(Annotations { name: "web".into(), ..Default::default() }),
-        task: Some(TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }),
+        task: Some(
+            TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }.into(),
+        ),
         mode: Some(Mode::Replicated(ReplicatedService { replicas: tasks as u64 })),
         update: Some(UpdateConfig {
             parallelism: PARALLELISM,

@@ -74,7 +74,7 @@ fn with_mode(name: &str, mode: Mode) -> Spec {
     };
     Spec(ServiceSpec {
         annotations: Some(Annotations { name: name.to_owned(), ..Default::default() }),
-        task: Some(task),
+        task: Some(task.into()),
         mode: Some(mode),
         ..Default::default()
     })

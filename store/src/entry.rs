@@ -83,7 +83,7 @@ macro_rules! targets {
         }
 
         fn is_target(tag: u32) -> bool {
-            matches!(tag, $($tag)|*)
+            [$($tag),*].contains(&tag)
         }
 
         fn apply_action(

@@ -8,7 +8,7 @@ use super::{
     scene::Scene,
     spec::{global, global_job},
 };
-use crate::support::{PLAIN, docker};
+use crate::support::PLAIN;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_global_service_is_on_every_node() {
@@ -33,14 +33,7 @@ async fn a_global_service_is_on_every_node() {
     scene.set_availability(scene.engine(0), Availability::Active).await;
     assert_eq!(scene.wait_running(&service, 3).await, [1, 1, 1]);
 
-    let containers = scene.containers(scene.engine(2), &service).unwrap();
-    docker(scene.engine(2), &["kill", &containers[0]]).unwrap();
-    scene
-        .wait("the container to be replaced", async |scene| {
-            let now = scene.containers(scene.engine(2), &service)?;
-            if now.len() == 1 && now != containers { Ok(()) } else { Err(format!("{now:?}")) }
-        })
-        .await;
+    scene.kill_one(scene.engine(2), &service).await;
     assert_eq!(scene.wait_running(&service, 3).await, [1, 1, 1]);
     follows_its_constraints(&scene).await;
     scene.remove_all(&[&service, &job]).await;

@@ -33,7 +33,11 @@ async fn replicas_are_spread_mended_scaled_and_go() {
     scene.update(&service, &spec).await;
     let on_each = scene.wait_running(&service, 4).await;
     assert!(on_each.iter().all(|count| (1..=2).contains(count)), "{on_each:?}");
-    a_drained_node_is_left(&scene, &service, &spec.replicas(6)).await;
+    a_drained_node_is_left(&scene, &service, &spec.clone().replicas(6)).await;
+    // A node that takes nothing new keeps what it has.
+    scene.set_availability(scene.engine(0), Availability::Pause).await;
+    scene.update(&service, &spec.replicas(10)).await;
+    assert_eq!(scene.wait_running(&service, 10).await, [2, 4, 4]);
     scene.remove(&service).await;
 }
 

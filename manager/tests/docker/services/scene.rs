@@ -198,6 +198,21 @@ impl Scene {
         .await
     }
 
+    /// Kills a container of a service on an engine, and waits until another is in its place on that engine.
+    pub async fn kill_one(&self, engine: &DockerHost, service: &str) {
+        let before = self.containers(engine, service).unwrap();
+        docker(engine, &["kill", &before[0]]).unwrap();
+        self.wait("the container to be replaced", async |scene| {
+            let now = scene.containers(engine, service)?;
+            if now.len() == before.len() && !now.contains(&before[0]) {
+                Ok(())
+            } else {
+                Err(format!("{now:?}; {}", describe(&scene.tasks(service).await?)))
+            }
+        })
+        .await;
+    }
+
     /// Waits until so many tasks are complete and all others have ended; gives the complete ones.
     pub async fn wait_complete(&self, job: &str, count: usize) -> Vec<Task> {
         self.wait(&format!("{count} tasks to be complete"), async |scene| {

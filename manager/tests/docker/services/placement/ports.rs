@@ -26,6 +26,20 @@ pub async fn are_one_to_a_node(scene: &Scene) {
     assert!(said[0].starts_with("port 8080/tcp is in use by task "), "{said:?}");
     scene.update(&first, &server("first", 3)).await;
     assert_eq!(scene.wait_running(&first, 3).await, [1, 1, 1]);
+    all_answer(scene).await;
+    // The port of a container that died is free for the next.
+    scene.kill_one(scene.engine(0), &first).await;
+    all_answer(scene).await;
+
+    // Another service wants the same port: it waits until somebody leaves.
+    let second = scene.create(&server("second", 1)).await;
+    scene.wait_waiting(&second, 1, &words).await;
+    scene.remove(&first).await;
+    assert_eq!(scene.wait_running(&second, 1).await.iter().sum::<usize>(), 1);
+    scene.remove(&second).await;
+}
+
+async fn all_answer(scene: &Scene) {
     for engine in scene.engines() {
         scene
             .wait("the container to answer", async |_| match ask(engine.addr()) {
@@ -34,13 +48,6 @@ pub async fn are_one_to_a_node(scene: &Scene) {
             })
             .await;
     }
-
-    // Another service wants the same port: it waits until somebody leaves.
-    let second = scene.create(&server("second", 1)).await;
-    scene.wait_waiting(&second, 1, &words).await;
-    scene.remove(&first).await;
-    assert_eq!(scene.wait_running(&second, 1).await.iter().sum::<usize>(), 1);
-    scene.remove(&second).await;
 }
 
 fn server(name: &str, replicas: u64) -> Spec {

@@ -56,6 +56,9 @@ pub async fn of_a_kind_are_given_out(scene: &Scene) {
     let service = scene.create(&spec).await;
     assert_eq!(scene.wait_running(&service, 2).await, [0, 2, 0]);
     assert_eq!(given(scene, 1, &service, "FPGA"), ["north", "south"]);
+    // What a container had that died is free for the next.
+    scene.kill_one(scene.engine(1), &service).await;
+    assert_eq!(given(scene, 1, &service, "FPGA"), ["north", "south"]);
     let both = spec.replicas(1).reserve(generic("fpga", 2));
     scene.update(&service, &both).await;
     assert_eq!(scene.wait_running(&service, 1).await, [0, 1, 0]);

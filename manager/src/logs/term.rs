@@ -12,8 +12,8 @@ use skep_ca::Clock;
 use skep_proto::{
     ids::{Id, NodeId, ServiceId, TaskId},
     swarmkit::{
-        LogMessage, LogSelector, LogSubscriptionOptions, Node, SubscriptionMessage, Task,
-        node_status::State,
+        LogMessage, LogSelector, LogStream, LogSubscriptionOptions, Node, SubscriptionMessage,
+        Task, node_status::State,
     },
 };
 use skep_store::{Event, Kind, Selector, Store, View};
@@ -58,12 +58,24 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Queues what a node sent, as soon as there is room. Fails when the client is gone.
-    pub async fn queue(&self, messages: Vec<LogMessage>, bytes: usize) -> Result<(), Status> {
+    /// Queues what a node sent and the client wants, as soon as there is room. Fails when the client is gone.
+    pub async fn queue(&self, mut messages: Vec<LogMessage>, bytes: usize) -> Result<(), Status> {
         let gone = || Status::not_found("unknown subscription ID");
+        messages.retain(|message| self.wants(message));
+        if messages.is_empty() && !self.room.is_closed() {
+            return Ok(());
+        }
         let bytes = bytes.clamp(QUEUED_BYTES_EACH_MIN, QUEUED_BYTES_MAX);
         let room = self.room.clone().acquire_many_owned(bytes as u32).await.map_err(|_| gone())?;
         self.queue.send(Queued { messages, _room: room }).await.map_err(|_| gone())
+    }
+
+    /// Whether the client asked for the stream that this is of. Engines send all, whatever they are told.
+    fn wants(&self, message: &LogMessage) -> bool {
+        let asked = self.opening.options.as_ref().map_or(&[][..], |options| &options.streams);
+        asked.is_empty()
+            || message.stream() == LogStream::Unknown
+            || asked.contains(&message.stream)
     }
 
     /// How nodes are told that nobody reads any more.

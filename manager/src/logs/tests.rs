@@ -8,10 +8,10 @@ use skep_api::{Caller, caller::CallerKind};
 use skep_ca::Clock;
 use skep_proto::log_notice;
 use skep_proto::swarmkit::{
-    ListenSubscriptionsRequest, LogContext, LogMessage, LogSelector, LogSubscriptionOptions, Node,
-    NodeStatus, PublishLogsMessage, SubscribeLogsMessage, SubscribeLogsRequest,
-    SubscriptionMessage, Task, TaskState, TaskStatus, log_broker_server::LogBroker as _,
-    logs_server::Logs as _, node_status::State,
+    ListenSubscriptionsRequest, LogContext, LogMessage, LogSelector, LogStream,
+    LogSubscriptionOptions, Node, NodeStatus, PublishLogsMessage, SubscribeLogsMessage,
+    SubscribeLogsRequest, SubscriptionMessage, Task, TaskState, TaskStatus,
+    log_broker_server::LogBroker as _, logs_server::Logs as _, node_status::State,
 };
 use skep_store::solo::{Solo, lead_alone};
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
@@ -227,6 +227,31 @@ async fn what_is_missing_is_said_and_nobody_is_waited_for_without_end() {
     assert_eq!(line(&mut client).await, "one");
     from_a.task.abort();
     assert_eq!(line(&mut client).await, format!("{INCOMPLETE}node a disconnected unexpectedly"));
+}
+
+/// Engines send both streams, whatever they are asked for.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_not_asked_for_is_left_out() {
+    let running = Running::begin().await;
+    let mut a = running.listen("a").await;
+    let selector = Some(LogSelector { service_ids: vec!["sa".into()], ..Default::default() });
+    let streams = vec![LogStream::Stderr.into()];
+    let options = Some(LogSubscriptionOptions { streams, ..Default::default() });
+    let request = Request::new(SubscribeLogsRequest { selector, options });
+    let mut client = running.broker.subscribe_logs(request).await.unwrap().into_inner();
+    let id = told(&mut a).await.id;
+    let from_a = running.publish("a");
+    for (stream, text) in [(LogStream::Stdout, "out"), (LogStream::Stderr, "err")] {
+        let context =
+            Some(LogContext { service_id: "sa".into(), node_id: "a".into(), task_id: "ta".into() });
+        let (stream, data) = (stream.into(), text.into());
+        let messages = vec![LogMessage { context, stream, data, ..Default::default() }];
+        let message = PublishLogsMessage { subscription_id: id.clone(), messages, close: false };
+        from_a.sender.send(Ok(message)).await.unwrap();
+    }
+    from_a.close(&id).await.unwrap();
+    assert_eq!(line(&mut client).await, "err");
+    assert_eq!(line(&mut client).await, "the end");
 }
 
 #[tokio::test(start_paused = true)]

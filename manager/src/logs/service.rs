@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use prost::Message as _;
 use skep_proto::{
-    ids::NodeId,
+    ids::{Id, NodeId},
     swarmkit::{
         ListenSubscriptionsRequest, PublishLogsMessage, PublishLogsResponse, SubscribeLogsMessage,
         SubscribeLogsRequest, SubscriptionMessage, log_broker_server, logs_server,
@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 use super::{
     LogBroker,
     selection::Selection,
+    sources::Sources,
     term::{Listener, Queued, Subscription, Term},
 };
 use crate::dispatcher::calling_node;
@@ -217,7 +218,7 @@ pub(super) async fn publish(
         }
         let current = match &source {
             None => source.insert(Publishing::begin(term, node, &message.subscription_id)?),
-            Some(current) if current.subscription.id.as_str() != message.subscription_id => {
+            Some(current) if current.id.as_str() != message.subscription_id => {
                 return Err(Status::invalid_argument(
                     "different subscription IDs in the same session",
                 ));
@@ -246,24 +247,35 @@ pub(super) async fn publish(
 /// A node that speaks about a subscription. When it is dropped before it is done, the rest is missing.
 struct Publishing {
     node: NodeId,
+    /// The id by which the node was told of it.
+    id: Id,
     subscription: Arc<Subscription>,
 }
 
 impl Publishing {
-    fn begin(term: &Term, node: NodeId, subscription: &str) -> Result<Publishing, Status> {
-        let subscription = term
-            .subscription(subscription, &node)
-            .ok_or_else(|| Status::not_found("unknown subscription ID"))?;
+    fn begin(term: &Term, node: NodeId, id: &str) -> Result<Publishing, Status> {
+        let unknown = || Status::not_found("unknown subscription ID");
+        let id: Id = id.parse().map_err(|_| unknown())?;
+        let subscription = term.subscription(&id, &node).ok_or_else(unknown)?;
         subscription.sources(|sources| sources.publishing(&node));
-        Ok(Publishing { node, subscription })
+        Ok(Publishing { node, id, subscription })
     }
 
     fn done(&self) {
-        self.subscription.sources(|sources| sources.done(&self.node));
+        self.end(|sources| sources.done(&self.node));
     }
 
     fn lost(&self, how: &str) {
-        self.subscription.sources(|sources| sources.lost(&self.node, how));
+        self.end(|sources| sources.lost(&self.node, how));
+    }
+
+    /// What becomes of an earlier stream tells nothing once the node was told again.
+    fn end(&self, change: impl FnOnce(&mut Sources)) {
+        self.subscription.sources(|sources| {
+            if sources.id_for(&self.node).unwrap_or(self.subscription.id) == self.id {
+                change(sources);
+            }
+        });
     }
 }
 

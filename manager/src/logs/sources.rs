@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use skep_proto::ids::{NodeId, TaskId};
+use skep_proto::ids::{Id, NodeId, TaskId};
 
 /// How long a node that is up may take to listen for subscriptions: after a change of leader it comes back within
 /// seconds.
@@ -54,6 +54,8 @@ pub struct Sources {
     unscheduled: BTreeSet<TaskId>,
     /// Nodes of which a client that follows knows that they are missing.
     missed: BTreeSet<NodeId>,
+    /// Nodes that were told more than once, and the id that each was given the last time.
+    told_again: BTreeMap<NodeId, Id>,
 }
 
 /// How a node that begins to listen is to be told of a subscription.
@@ -181,6 +183,21 @@ impl Sources {
             self.unscheduled.iter().map(|task| format!("task {task} has not been scheduled"));
         let reasons: Vec<String> = nodes.chain(tasks).collect();
         (!reasons.is_empty()).then(|| format!("{INCOMPLETE}{}", reasons.join(", ")))
+    }
+
+    /// The node is told again, by this id from now on. Gives the one that it was given the last time, if not the first.
+    pub fn tell_again(&mut self, node: NodeId, id: Id) -> Option<Id> {
+        self.told_again.insert(node, id)
+    }
+
+    /// The id that the node was given last; none if it is the subscription's own.
+    pub fn id_for(&self, node: &NodeId) -> Option<Id> {
+        self.told_again.get(node).copied()
+    }
+
+    /// All ids that nodes were given last, but the subscription's own.
+    pub fn ids_given(&self) -> impl Iterator<Item = &Id> {
+        self.told_again.values()
     }
 
     /// What a client that follows is to be told of nodes that went away or came back since this was asked last. One that does not

@@ -78,9 +78,14 @@ impl Subscription {
             || asked.contains(&message.stream)
     }
 
-    /// How nodes are told that nobody reads any more.
-    fn closing(&self) -> SubscriptionMessage {
-        SubscriptionMessage { close: true, ..self.opening.clone() }
+    /// How a node is told by this id that somebody reads, or that nobody does any more.
+    fn telling(&self, id: Id, close: bool) -> SubscriptionMessage {
+        SubscriptionMessage { id: id.to_string(), close, ..self.opening.clone() }
+    }
+
+    /// The id by which this node knows it.
+    pub fn id_for(&self, node: &NodeId) -> Id {
+        self.sources.lock().id_for(node).unwrap_or(self.id)
     }
 
     /// Looks at the sources.
@@ -114,8 +119,7 @@ impl Listener {
     fn push(&self, message: SubscriptionMessage) {
         let mut outbox = self.outbox.lock();
         // What was not told yet need not be taken back.
-        let untold = |told: &SubscriptionMessage| !told.close && told.id == message.id;
-        match outbox.messages.iter().position(|told| message.close && untold(told)) {
+        match outbox.messages.iter().position(|told| message.close && told.id == message.id) {
             Some(at) => {
                 outbox.messages.remove(at);
             }
@@ -151,6 +155,8 @@ impl Listener {
 struct Registry {
     subscriptions: HashMap<Id, Arc<Subscription>>,
     listeners: HashMap<NodeId, Arc<Listener>>,
+    /// Ids that single nodes were given when they were told again, and the subscription's own.
+    given: HashMap<Id, Id>,
     listened: u64,
     /// Subscriptions that follow, by what they ask for: a change of a task costs those that it concerns.
     by_service: HashMap<ServiceId, BTreeSet<Id>>,
@@ -268,18 +274,23 @@ impl Term {
             drop_from(&mut registry.by_task, task, id);
         }
         let sources = subscription.sources.lock();
-        for (_, listener) in registry.listeners.iter().filter(|(node, _)| sources.includes(node)) {
-            listener.push(subscription.closing());
+        for given in sources.ids_given() {
+            registry.given.remove(given);
+        }
+        for (node, listener) in registry.listeners.iter().filter(|(node, _)| sources.includes(node))
+        {
+            listener.push(subscription.telling(sources.id_for(node).unwrap_or(id), true));
         }
         subscription.room.close();
     }
 
-    /// The open subscription with this id, if it concerns the node.
-    pub fn subscription(&self, id: &str, node: &NodeId) -> Option<Arc<Subscription>> {
+    /// The open subscription that the node knows by this id.
+    pub fn subscription(&self, id: &Id, node: &NodeId) -> Option<Arc<Subscription>> {
         let registry = self.registry.lock();
-        let subscription = registry.subscriptions.get(&id.parse().ok()?)?;
+        let own = registry.given.get(id).unwrap_or(id);
+        let subscription = registry.subscriptions.get(own)?;
         let concerned = subscription.sources.lock().includes(node);
-        concerned.then(|| subscription.clone())
+        (concerned && subscription.id_for(node) == *id).then(|| subscription.clone())
     }
 
     /// A node listens from now on, in place of an earlier stream of it.
@@ -295,16 +306,25 @@ impl Term {
             earlier.end();
         }
         let now = self.now();
-        for subscription in registry.subscriptions.values() {
-            let Some(telling) = subscription.sources(|sources| sources.listening(&node, now))
-            else {
-                continue;
-            };
-            if telling == Telling::Again {
-                // Engines pass over what they know already, though nobody hears them any more.
-                listener.push(subscription.closing());
+        let Registry { subscriptions, given, .. } = &mut *registry;
+        for subscription in subscriptions.values() {
+            match subscription.sources(|sources| sources.listening(&node, now)) {
+                Some(Telling::First) => listener.push(subscription.opening.clone()),
+                Some(Telling::Again) => {
+                    // By another id: engines pass over what they believe to be open, although nobody hears them any more, and
+                    // mix up the old and the new if one is closed and opened at once.
+                    let id = Id::random(&mut *self.rng.lock());
+                    let before = subscription.look(|sources| sources.tell_again(node, id));
+                    given.extend([(id, subscription.id)]);
+                    if let Some(before) = before {
+                        given.remove(&before);
+                    }
+                    let before = before.unwrap_or(subscription.id);
+                    listener.push(subscription.telling(before, true));
+                    listener.push(subscription.telling(id, false));
+                }
+                None => {}
             }
-            listener.push(subscription.opening.clone());
         }
         listener
     }

@@ -1,5 +1,8 @@
 //! A cluster in the hands of a test: a store that leads alone, a clock that stands still until it is moved, and in place of
-//! allocator, scheduler, dispatcher and workers a few rules that take each task one state further at a time.
+//! allocator, scheduler, dispatcher and workers a few rules (`others`).
+
+mod others;
+mod specs;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,18 +15,21 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use skep_ca::Clock;
 use skep_proto::{
     ids::{NodeId, ServiceId, TaskId},
-    prost_types::Timestamp,
     swarmkit::{
-        Annotations, Cluster, ClusterSpec, ContainerSpec, JobStatus, Node, NodeSpec, NodeStatus,
-        OrchestrationConfig, ReplicatedJob, ReplicatedService, Service, ServiceSpec, Task,
-        TaskSpec, TaskState, TaskStatus, UpdateConfig, Version, node_spec::Availability,
-        node_status::State, service_spec::Mode, task_spec::Runtime, update_status::UpdateState,
+        Annotations, Cluster, ClusterSpec, JobStatus, Node, NodeSpec, NodeStatus,
+        OrchestrationConfig, Service, ServiceSpec, Task, TaskState, Version,
+        node_spec::Availability, node_status::State, service_spec::Mode,
+        update_status::UpdateState,
     },
 };
 use skep_store::{
     By, Kind, Selector, Store, StoreError, Tx, Watcher,
     solo::{Solo, lead_alone},
 };
+
+pub use others::Image;
+use others::set_state;
+pub use specs::{image, job, replicated, seconds, set_image, wire_seconds, with_mode};
 
 use super::watchdog::Watchdog;
 use crate::orchestrator::{
@@ -52,17 +58,6 @@ pub struct World {
     endings: BTreeMap<TaskId, (Moment, TaskState)>,
     /// Workers that do not stop what they are told to stop.
     pub hung: BTreeSet<NodeId>,
-}
-
-/// What a task of an image does.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Image {
-    /// Is refused by the worker.
-    Rejected,
-    /// Runs that long and ends in that state.
-    Ends(Duration, TaskState),
-    /// Stays in PREPARING.
-    NeverStarts,
 }
 
 impl World {
@@ -313,117 +308,6 @@ impl World {
     pub fn watchdog(&self) -> &Watchdog {
         &self.watchdog
     }
-
-    /// Takes every task one state further. Says whether any went.
-    async fn move_cluster(&mut self) -> bool {
-        let view = self.store.view();
-        let now = Moment::from(self.clock.now());
-        let mut load: BTreeMap<String, usize> = view
-            .all::<Node>()
-            .filter(|n| takes_tasks(n))
-            .map(|n| {
-                (
-                    n.id.clone(),
-                    view.find::<Task>(By::Node(n.id.parse().unwrap()))
-                        .filter(|t| is_wanted(t))
-                        .count(),
-                )
-            })
-            .collect();
-        let mut moves: Vec<(TaskId, String, TaskState)> = Vec::new();
-        for task in view.all::<Task>() {
-            let id: TaskId = task.id.parse().unwrap();
-            let status = task.status.clone().unwrap_or_default();
-            let stopping = !is_wanted(task);
-            let node = view.get_text::<Node>(&task.node_id);
-            let next = match status.state() {
-                state if state > TaskState::Running => continue,
-                TaskState::New => Some((task.node_id.clone(), TaskState::Pending)),
-                TaskState::Pending if stopping => (task.desired_state
-                    == TaskState::Shutdown as i32)
-                    .then(|| (task.node_id.clone(), TaskState::Shutdown)),
-                TaskState::Pending => match task.node_id.is_empty() {
-                    false => {
-                        node.filter(|n| takes_tasks(n)).map(|n| (n.id.clone(), TaskState::Assigned))
-                    }
-                    true => {
-                        let best = load.iter_mut().min_by_key(|(_, count)| **count);
-                        best.map(|(node, count)| {
-                            *count += 1;
-                            (node.clone(), TaskState::Assigned)
-                        })
-                    }
-                },
-                state => match node {
-                    Some(node) if is_up(node) => {
-                        let hung = self.hung.contains(&node.id.parse::<NodeId>().unwrap());
-                        self.next_state(&id, task, state, stopping, hung, now)
-                            .map(|s| (node.id.clone(), s))
-                    }
-                    _ => None,
-                },
-            };
-            if let Some((node, state)) = next {
-                moves.push((id, node, state));
-            }
-        }
-        drop(view);
-        if moves.is_empty() {
-            return false;
-        }
-        for (id, _, state) in &moves {
-            if *state > TaskState::Running {
-                self.endings.remove(id);
-            }
-        }
-        let written = self
-            .store
-            .batch(moves, |tx, (id, node, state)| {
-                if tx.get::<Task>(&id).is_some() {
-                    tx.modify::<Task>(&id, |task| task.node_id = node)?;
-                    set_state(tx, &id, state)?;
-                }
-                Ok::<(), StoreError>(())
-            })
-            .await;
-        written.iter().all(|result| result.is_ok())
-    }
-
-    fn next_state(
-        &mut self,
-        id: &TaskId,
-        task: &Task,
-        state: TaskState,
-        stopping: bool,
-        hung: bool,
-        now: Moment,
-    ) -> Option<TaskState> {
-        if stopping {
-            return (!hung).then_some(TaskState::Shutdown);
-        }
-        let behaviour = self.images.get(image(task)).copied();
-        match state {
-            TaskState::Assigned => Some(TaskState::Preparing),
-            TaskState::Preparing => match behaviour {
-                Some(Image::NeverStarts) => None,
-                Some(Image::Rejected) => Some(TaskState::Rejected),
-                _ => Some(TaskState::Ready),
-            },
-            TaskState::Ready if task.desired_state <= TaskState::Ready as i32 => None,
-            TaskState::Ready => Some(TaskState::Starting),
-            TaskState::Starting => {
-                if let Some(Image::Ends(after, state)) = behaviour {
-                    self.endings.insert(*id, (now.after(after), state));
-                }
-                Some(TaskState::Running)
-            }
-            TaskState::Running => {
-                let (at, state) = self.endings.get(id).copied()?;
-                (at <= now).then_some(state)
-            }
-            _ => None,
-        }
-    }
 }
 
 /// The time that the clock shows, and a microsecond more for each transaction that was made in it: no two are made at once.
@@ -440,80 +324,6 @@ fn ticking(clock: &Clock) -> skep_store::Clock {
 
 fn words(words: impl IntoIterator<Item = String>) -> String {
     words.into_iter().collect::<Vec<_>>().join(" ")
-}
-
-pub fn image(task: &Task) -> &str {
-    match task.spec.as_ref().and_then(|spec| spec.runtime.as_ref()) {
-        Some(Runtime::Container(container)) => &container.image,
-        _ => "",
-    }
-}
-
-fn is_up(node: &Node) -> bool {
-    node.status.as_ref().is_some_and(|status| status.state() == State::Ready)
-}
-
-fn takes_tasks(node: &Node) -> bool {
-    is_up(node) && node.spec.as_ref().is_none_or(|spec| spec.availability() == Availability::Active)
-}
-
-/// As the dispatcher writes what a worker says.
-fn set_state(tx: &mut Tx, id: &TaskId, state: TaskState) -> Result<(), StoreError> {
-    let now: Timestamp = tx.now();
-    tx.modify::<Task>(id, |task| {
-        task.status = Some(TaskStatus {
-            timestamp: Some(now),
-            applied_at: Some(now),
-            state: state.into(),
-            ..Default::default()
-        });
-    })
-    .map(drop)
-}
-
-/// A spec of a replicated service.
-pub fn replicated(replicas: u64) -> ServiceSpec {
-    with_mode(Mode::Replicated(ReplicatedService { replicas }))
-}
-
-/// A spec of a replicated job.
-pub fn job(max_concurrent: u64, total_completions: u64) -> ServiceSpec {
-    with_mode(Mode::ReplicatedJob(ReplicatedJob { max_concurrent, total_completions }))
-}
-
-pub fn with_mode(mode: Mode) -> ServiceSpec {
-    ServiceSpec {
-        task: Some(
-            TaskSpec {
-                runtime: Some(Runtime::Container(ContainerSpec {
-                    image: "v1".into(),
-                    ..Default::default()
-                })),
-                ..Default::default()
-            }
-            .into(),
-        ),
-        mode: Some(mode),
-        update: Some(UpdateConfig { parallelism: 1, ..Default::default() }),
-        ..Default::default()
-    }
-}
-
-/// Another image.
-pub fn set_image(spec: &mut ServiceSpec, to: &str) {
-    if let Some(Runtime::Container(container)) =
-        spec.task.as_mut().and_then(|task| task.runtime.as_mut())
-    {
-        container.image = to.into();
-    }
-}
-
-pub fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-pub fn wire_seconds(seconds: i64) -> Option<skep_proto::prost_types::Duration> {
-    Some(skep_proto::prost_types::Duration { seconds, nanos: 0 })
 }
 
 /// Every event of tasks after now.

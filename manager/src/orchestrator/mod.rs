@@ -27,8 +27,11 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use skep_ca::Clock;
 use skep_store::Store;
 
-pub(crate) use self::foresee::{Fate, foresee};
 use self::run::{Orchestrator, RETRY_DELAY};
+pub(crate) use self::{
+    foresee::{Fate, foresee},
+    nodes::is_member,
+};
 
 /// Orchestrates services for as long as this manager leads. Never returns; safe to drop: the next leader goes on from what
 /// the store holds.

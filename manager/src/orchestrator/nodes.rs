@@ -1,6 +1,8 @@
 //! What a node's state means for the tasks on it.
 
-use skep_proto::swarmkit::{Node, Service, node_spec::Availability, node_status::State};
+use skep_proto::swarmkit::{
+    Node, Service, node_spec::Availability, node_status::State, service_spec::Mode,
+};
 
 use crate::placement::Constraints;
 
@@ -55,6 +57,16 @@ pub(super) fn job_standing(service: &Service, node: Option<&Node>) -> Standing {
         true => Standing::Member,
         false => Standing::Spectator,
     }
+}
+
+/// Whether a service that has one task on each node is to have one on this node, be it there yet or not.
+pub(crate) fn is_member(service: &Service, node: &Node) -> bool {
+    let standing = match service.spec.as_ref().and_then(|spec| spec.mode.as_ref()) {
+        Some(Mode::Global(_)) => standing,
+        Some(Mode::GlobalJob(_)) => job_standing,
+        Some(Mode::Replicated(_) | Mode::ReplicatedJob(_)) | None => return false,
+    };
+    standing(service, Some(node)) == Standing::Member
 }
 
 /// Whether the node meets the service's constraints. Those that cannot be read are met by none.

@@ -3,9 +3,11 @@
 use skep_proto::swarmkit::{
     CreateServiceRequest, Endpoint, EndpointSpec, FileTarget, GetServiceRequest, GlobalJob,
     GlobalService, JobStatus, ListServiceStatusesRequest, ListServicesRequest, Network,
-    NetworkAttachmentConfig, NetworkSpec, PortConfig, RemoveServiceRequest, ReplicatedJob,
-    SecretReference, Task, TaskState, TaskStatus,
+    NetworkAttachmentConfig, NetworkSpec, Node, NodeSpec, NodeStatus, PortConfig,
+    RemoveServiceRequest, ReplicatedJob, SecretReference, Task, TaskState, TaskStatus,
     list_services_request::Filters,
+    node_spec::Availability,
+    node_status::State,
     port_config::{Protocol, PublishMode},
     secret_reference,
 };
@@ -225,7 +227,27 @@ async fn statuses_count_tasks() {
     let with_mode =
         |id: &str, mode| service(id, ServiceSpec { mode: Some(mode), ..service_spec(id) });
     h.put(service("replicated", service_spec("replicated"))).await;
-    h.put(with_mode("global", Mode::Global(GlobalService {}))).await;
+    let mut global = with_mode("global", Mode::Global(GlobalService {}));
+    let task = global.spec.get_or_insert_default().task.get_or_insert_default();
+    task.placement.get_or_insert_default().constraints = vec!["node.id!=other".into()];
+    h.put(global).await;
+    h.put(with_mode("global-job", Mode::GlobalJob(GlobalJob {}))).await;
+    // One has no task yet, one keeps its own though it gets no new ones, one is down, and one is not meant by "global".
+    for (id, state, availability) in [
+        ("new", State::Ready, Availability::Active),
+        ("runs", State::Ready, Availability::Active),
+        ("paused", State::Ready, Availability::Pause),
+        ("down", State::Down, Availability::Active),
+        ("other", State::Ready, Availability::Active),
+    ] {
+        h.put(Node {
+            id: id.into(),
+            spec: Some(NodeSpec { availability: availability.into(), ..Default::default() }),
+            status: Some(NodeStatus { state: state.into(), ..Default::default() }),
+            ..Default::default()
+        })
+        .await;
+    }
     let run = |index| Some(Version { index });
     let job = Mode::ReplicatedJob(ReplicatedJob { max_concurrent: 3, total_completions: 9 });
     h.put(Service {
@@ -234,20 +256,22 @@ async fn statuses_count_tasks() {
     })
     .await;
     let mut tasks = 0;
-    for (service_id, state, desired, iteration) in [
-        ("replicated", TaskState::Running, TaskState::Running, None),
-        ("replicated", TaskState::Failed, TaskState::Shutdown, None),
-        ("global", TaskState::Pending, TaskState::Running, None),
-        ("global", TaskState::Running, TaskState::Running, None),
-        ("global", TaskState::Running, TaskState::Shutdown, None),
-        ("job", TaskState::Complete, TaskState::Complete, run(2)),
-        ("job", TaskState::Running, TaskState::Complete, run(2)),
-        ("job", TaskState::Complete, TaskState::Remove, run(1)),
+    for (service_id, node_id, state, desired, iteration) in [
+        ("replicated", "runs", TaskState::Running, TaskState::Running, None),
+        ("replicated", "runs", TaskState::Failed, TaskState::Shutdown, None),
+        ("global", "runs", TaskState::Pending, TaskState::Running, None),
+        ("global", "paused", TaskState::Running, TaskState::Running, None),
+        ("global", "down", TaskState::Running, TaskState::Shutdown, None),
+        ("global-job", "paused", TaskState::Complete, TaskState::Complete, None),
+        ("job", "runs", TaskState::Complete, TaskState::Complete, run(2)),
+        ("job", "runs", TaskState::Running, TaskState::Complete, run(2)),
+        ("job", "runs", TaskState::Complete, TaskState::Remove, run(1)),
     ] {
         tasks += 1;
         h.put(Task {
             id: format!("t{tasks}"),
             service_id: service_id.into(),
+            node_id: node_id.into(),
             desired_state: desired.into(),
             job_iteration: iteration,
             status: Some(TaskStatus { state: state.into(), ..Default::default() }),
@@ -255,7 +279,9 @@ async fn statuses_count_tasks() {
         })
         .await;
     }
-    let services = ["job", "nope", "replicated", "global", "a b", "job"].map(String::from).to_vec();
+    let services = ["job", "nope", "replicated", "global", "global-job", "a b", "job"]
+        .map(String::from)
+        .to_vec();
     let reply = done!(h, list_service_statuses, ListServiceStatusesRequest { services });
     let counts: Vec<_> = reply
         .statuses
@@ -268,7 +294,8 @@ async fn statuses_count_tasks() {
             ("job", 3, 1, 1),
             ("nope", 0, 0, 0),
             ("replicated", 2, 1, 0),
-            ("global", 2, 2, 0),
+            ("global", 3, 2, 0),
+            ("global-job", 4, 0, 1),
             ("a b", 0, 0, 0),
             ("job", 3, 1, 1)
         ]

@@ -119,3 +119,20 @@ fn cut_error(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_named_by_its_slot_where_it_has_one_and_else_by_its_node() {
+        let name = |slot: u64, node_id: &str| {
+            let (service_id, node_id) = ("job".to_owned(), node_id.to_owned());
+            name(&Task { service_id, node_id, slot, ..Task::default() }, &Names::default())
+        };
+        assert_eq!(name(2, "n1"), "job.2");
+        // The slots of a replicated job begin with 0, which is no slot to whoever lists tasks: Docker's names too.
+        assert_eq!(name(0, "n1"), "job.n1");
+        assert_eq!(name(0, ""), "job");
+    }
+}

@@ -48,6 +48,24 @@ fn update(daemon: &FakeDaemon, options: &[&str]) -> String {
 }
 
 #[test]
+fn a_global_service_is_waited_for_on_every_node_that_it_is_for() {
+    let daemon = daemon();
+    // The managers know the node; its task is not there yet.
+    daemon.world().desired_tasks = Some(1);
+    let options =
+        ["--mode", "global", "--constraint", "node.id==node1", "--wait", "300ms", "nginx"];
+    assert_eq!(
+        create(&daemon, &options),
+        "\
+service1
+! overall progress: 0 out of 1 tasks
+! Error: service web has not converged: not yet after 300ms; it goes on; 'skep service ps web' shows how far it is
+exit 3
+"
+    );
+}
+
+#[test]
 fn a_service_is_created_with_what_it_refers_to_and_waited_for() {
     let daemon = daemon();
     daemon.skep_with_input(&["secret", "create", "key", "-"], "x");

@@ -6,9 +6,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use skep_proto::swarmkit::{
-    GetServiceRequest, ListNodesRequest, Meta, Node, SelectBy, Service, Task, WatchActionKind,
-    WatchMessage, WatchRequest, list_tasks_request::Filters, object::Object as Of, select_by::By,
-    watch_message::Event, watch_request::WatchEntry,
+    GetServiceRequest, ListNodesRequest, ListServiceStatusesRequest, Meta, Node, SelectBy, Service,
+    Task, WatchActionKind, WatchMessage, WatchRequest, list_tasks_request::Filters,
+    object::Object as Of, select_by::By, service_spec::Mode, watch_message::Event,
+    watch_request::WatchEntry,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status, Streaming};
@@ -35,6 +36,8 @@ pub struct Picture {
     pub tasks: HashMap<String, Task>,
     /// All nodes by id.
     pub nodes: HashMap<String, Node>,
+    /// How many tasks the managers want, where that follows from the nodes.
+    pub desired: u64,
 }
 
 /// Follows one service.
@@ -44,13 +47,22 @@ pub struct Follower {
     picture: Option<Picture>,
     stream: Option<Streaming<WatchMessage>>,
     lost_at: Option<Instant>,
+    /// How many tasks are wanted may have changed.
+    recount: bool,
 }
 
 impl Follower {
     /// Nothing is known until the first [`Follower::changed`].
     pub fn new(connection: Connection, service: &Service) -> Follower {
         let service_id = service.id.clone();
-        Follower { connection, service_id, picture: None, stream: None, lost_at: None }
+        Follower {
+            connection,
+            service_id,
+            picture: None,
+            stream: None,
+            lost_at: None,
+            recount: false,
+        }
     }
 
     /// What is known; nothing at first.
@@ -61,18 +73,19 @@ impl Follower {
     /// Waits until the picture has changed. Dropping the future loses no change.
     pub async fn changed(&mut self) -> Result<(), Failure> {
         loop {
-            let status = match &mut self.stream {
-                None => match self.open().await {
-                    Ok(()) => {
-                        self.lost_at = None;
-                        return Ok(());
-                    }
-                    Err(status) => status,
-                },
-                Some(_) => match self.some_messages().await {
-                    Ok(()) => return Ok(()),
-                    Err(status) => status,
-                },
+            let moved_on = match &mut self.stream {
+                None => self.open().await,
+                // Left from a call that was dropped.
+                Some(_) if self.recount => Ok(()),
+                Some(_) => self.some_messages().await,
+            };
+            let counted = match moved_on {
+                Ok(()) if self.recount => self.count().await,
+                moved_on => moved_on,
+            };
+            let Err(status) = counted else {
+                self.lost_at = None;
+                return Ok(());
             };
             self.stream = None;
             let lost_at = *self.lost_at.get_or_insert_with(Instant::now);
@@ -97,10 +110,24 @@ impl Follower {
             };
             let message = message?.ok_or_else(|| Status::unavailable("the stream ended"))?;
             if let Some(picture) = &mut self.picture {
-                message.events.into_iter().for_each(|event| picture.take(event, &self.service_id));
+                for event in message.events {
+                    self.recount |= picture.take(event, &self.service_id);
+                }
             }
             until.get_or_insert_with(|| Instant::now() + TOGETHER);
         }
+    }
+
+    /// Asks the managers, which alone know what nodes a service is for, how many tasks there should be.
+    async fn count(&mut self) -> Result<(), Status> {
+        let services = vec![self.service_id.clone()];
+        let request = self.connection.request(ListServiceStatusesRequest { services });
+        let reply = self.connection.control().list_service_statuses(request).await?;
+        if let Some(picture) = &mut self.picture {
+            picture.desired = reply.into_inner().statuses.first().map_or(0, |s| s.desired_tasks);
+        }
+        self.recount = false;
+        Ok(())
     }
 
     /// Opens the watch first and reads then, so that nothing falls between the two.
@@ -135,7 +162,9 @@ impl Follower {
         let tasks = task::list_raw(&self.connection, filters).await?;
         let request = self.connection.request(ListNodesRequest::default());
         let nodes = control.list_nodes(request).await?.into_inner().nodes;
+        self.recount = true;
         self.picture = Some(Picture {
+            desired: 0,
             service,
             tasks: tasks.into_iter().map(|task| (task.id.clone(), task)).collect(),
             nodes: nodes.into_iter().map(|node| (node.id.clone(), node)).collect(),
@@ -147,10 +176,13 @@ impl Follower {
 
 impl Picture {
     /// Takes a change over. The manager that serves the watch may lag behind the leader, which was read from: what is older
-    /// than what is known is left out.
-    fn take(&mut self, event: Event, service_id: &str) {
+    /// than what is known is left out. Says whether the managers may
+    /// want another number of tasks now.
+    fn take(&mut self, event: Event, service_id: &str) -> bool {
         let removed = event.action() == WatchActionKind::WatchActionRemove;
-        match event.object.and_then(|object| object.object) {
+        let object = event.object.and_then(|object| object.object);
+        let concerns_nodes = matches!(object, Some(Of::Service(_) | Of::Node(_)));
+        match object {
             Some(Of::Service(service)) if service.id == service_id => {
                 if removed {
                     self.service = None;
@@ -186,6 +218,9 @@ impl Picture {
             }
             _ => {}
         }
+        let mode =
+            self.service.as_ref().and_then(|s| s.spec.as_ref()).and_then(|s| s.mode.as_ref());
+        concerns_nodes && matches!(mode, Some(Mode::Global(_) | Mode::GlobalJob(_)))
     }
 }
 

@@ -7,9 +7,8 @@ use std::{
 
 use skep_proto::shared::Shared;
 use skep_proto::swarmkit::{
-    Node, NodeStatus, Service, ServiceSpec, Task, TaskSpec, TaskState, UpdateConfig,
-    node_spec::Availability, node_status, service_spec::Mode, task_spec::Runtime,
-    update_status::UpdateState,
+    Node, NodeStatus, Service, ServiceSpec, Task, TaskSpec, TaskState, UpdateConfig, node_status,
+    service_spec::Mode, task_spec::Runtime, update_status::UpdateState,
 };
 
 use super::{Asked, follow::Picture};
@@ -67,8 +66,7 @@ pub fn look(picture: &Picture, asked: Asked) -> Progress {
             })
         }
         Some(Mode::Global(_)) => {
-            let at_least = if is_for_all_nodes(&spec) { ready_nodes(picture) } else { 0 };
-            by_place(picture, service, &spec, Wanted::AtLeast(at_least), |task| {
+            by_place(picture, service, &spec, Wanted::AtLeast(picture.desired), |task| {
                 (task.node_id.clone(), node_name(picture, &task.node_id))
             })
         }
@@ -162,7 +160,7 @@ fn of_job(picture: &Picture, service: &Service, total: Option<u64>) -> Counted {
         .filter(|t| t.desired_state() <= TaskState::Complete && state(t) < TaskState::Complete)
         .collect();
     let places: BTreeSet<_> = tasks.iter().map(|t| place(t)).collect();
-    let want = total.unwrap_or(places.len() as u64);
+    let want = total.unwrap_or(picture.desired.max(places.len() as u64));
     let done = complete.len() as u64;
     let active = alive.iter().filter(|t| state(t) == TaskState::Running).count();
     let shown = |task: &&&Task| Place {
@@ -275,21 +273,6 @@ fn is_down(node: Option<&Node>) -> bool {
 fn node_name(picture: &Picture, id: &str) -> String {
     let hostname = picture.nodes.get(id).and_then(|n| n.description.as_ref()).map(|d| &d.hostname);
     hostname.filter(|name| !name.is_empty()).map_or_else(|| id.to_owned(), String::clone)
-}
-
-/// A global service that says nothing of its nodes is for all of them; otherwise only the managers know for which.
-fn is_for_all_nodes(spec: &ServiceSpec) -> bool {
-    let placement = spec.task.as_ref().and_then(|t| t.placement.as_ref());
-    placement.is_none_or(|p| p.constraints.is_empty() && p.platforms.is_empty())
-}
-
-fn ready_nodes(picture: &Picture) -> u64 {
-    let takes_tasks = |node: &&Node| {
-        let ready = node.status.as_ref().is_some_and(|s| s.state() == node_status::State::Ready);
-        let availability = node.spec.as_ref().map(|s| s.availability()).unwrap_or_default();
-        ready && availability == Availability::Active
-    };
-    picture.nodes.values().filter(takes_tasks).count() as u64
 }
 
 #[cfg(test)]

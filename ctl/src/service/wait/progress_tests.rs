@@ -3,7 +3,7 @@
 use skep_proto::{
     prost_types::Timestamp,
     swarmkit::{
-        ContainerSpec, GlobalService, JobStatus, Meta, NodeDescription, Placement, ReplicatedJob,
+        ContainerSpec, GlobalService, JobStatus, Meta, NodeDescription, ReplicatedJob,
         ReplicatedService, TaskStatus, UpdateStatus, Version,
     },
 };
@@ -69,6 +69,7 @@ fn picture(service: Service, tasks: Vec<Task>) -> Picture {
         service: Some(service),
         tasks: tasks.into_iter().map(|t| (t.id.clone(), t)).collect(),
         nodes: Default::default(),
+        desired: 0,
     }
 }
 
@@ -179,36 +180,29 @@ fn an_update_is_over_when_the_managers_say_so() {
 }
 
 #[test]
-fn a_global_service_is_on_every_node_that_takes_tasks() {
-    let node = |id: &str, availability: Availability| {
-        let status =
-            NodeStatus { state: node_status::State::Ready.into(), ..NodeStatus::default() };
-        let mut node = Node { id: id.into(), status: Some(status), ..Node::default() };
-        node.spec.get_or_insert_default().set_availability(availability);
-        let hostname = format!("host-{id}");
-        node.description = Some(NodeDescription { hostname, ..NodeDescription::default() });
-        node
-    };
+fn a_global_service_is_on_every_node_that_the_managers_want_it_on() {
     let on = |id: &str| Task { node_id: id.into(), id: id.into(), ..running(0, NEW) };
-    let global = || service(Mode::Global(GlobalService {}));
-    let mut seen_now = picture(global(), vec![on("a")]);
-    for (id, availability) in
-        [("a", Availability::Active), ("b", Availability::Active), ("c", Availability::Drain)]
-    {
-        seen_now.nodes.insert(id.into(), node(id, availability));
-    }
-    let two = |n| format!("overall progress: {n} out of 2 tasks");
-    assert_eq!(seen(&seen_now, Asked::Spec), (two(1), "going".into()));
+    let mut seen_now = picture(service(Mode::Global(GlobalService {})), vec![]);
+    let hostname = "host-a".into();
+    let description = Some(NodeDescription { hostname, ..NodeDescription::default() });
+    seen_now.nodes.insert("a".into(), Node { description, ..Node::default() });
+    let of = |n, all| format!("overall progress: {n} out of {all} tasks");
+    let good = || "converged, verify 5".to_owned();
+    // The managers know the nodes before there are tasks.
+    seen_now.desired = 2;
+    assert_eq!(seen(&seen_now, Asked::Spec), (of(0, 2), "going".into()));
+    seen_now.tasks.insert("a".into(), on("a"));
+    assert_eq!(seen(&seen_now, Asked::Spec), (of(1, 2), "going".into()));
     assert_eq!(look(&seen_now, Asked::Spec).places[0].label, "host-a");
     seen_now.tasks.insert("b".into(), on("b"));
-    assert_eq!(seen(&seen_now, Asked::Spec), (two(2), "converged, verify 5".into()));
-    // With constraints only the managers know which nodes are meant.
-    let mut narrowed = global();
-    narrowed.spec.as_mut().unwrap().task.as_mut().unwrap().placement =
-        Some(Placement { constraints: vec!["node.id==a".into()], ..Placement::default() });
-    seen_now.service = Some(narrowed);
-    seen_now.tasks.remove("b");
-    assert_eq!(seen(&seen_now, Asked::Spec).1, "converged, verify 5");
+    assert_eq!(seen(&seen_now, Asked::Spec), (of(2, 2), good()));
+    // A task more than they want by now is not told to go yet.
+    seen_now.desired = 1;
+    assert_eq!(seen(&seen_now, Asked::Spec), (of(2, 2), good()));
+    // For no node at all.
+    seen_now.desired = 0;
+    seen_now.tasks.clear();
+    assert_eq!(seen(&seen_now, Asked::Spec), (of(0, 0), good()));
 }
 
 #[test]

@@ -106,10 +106,14 @@ pub fn list_service_statuses(
     world: &mut World,
     request: ListServiceStatusesRequest,
 ) -> Result<ListServiceStatusesResponse, Status> {
-    let status = |service_id: String| list_service_statuses_response::ServiceStatus {
-        running_tasks: world.tasks.iter().filter(|t| t.service_id == service_id).count() as u64,
-        service_id,
-        ..Default::default()
+    let status = |service_id: String| {
+        let running = world.tasks.iter().filter(|t| t.service_id == service_id).count() as u64;
+        list_service_statuses_response::ServiceStatus {
+            service_id,
+            running_tasks: running,
+            desired_tasks: world.desired_tasks.unwrap_or(running),
+            ..Default::default()
+        }
     };
     Ok(ListServiceStatusesResponse { statuses: request.services.into_iter().map(status).collect() })
 }

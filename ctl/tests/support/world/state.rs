@@ -45,6 +45,8 @@ pub struct World {
     pub joined_with: Option<JoinRequest>,
     pub founded_with: Option<InitRequest>,
     pub unlocked_with: Option<UnlockRequest>,
+    /// How many tasks the managers want of each service, where it is not as many as there are.
+    pub desired_tasks: Option<u64>,
     /// How many of the next updates find that somebody else was faster.
     pub interference: usize,
     /// What becomes of the next update of a service.

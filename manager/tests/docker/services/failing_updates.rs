@@ -6,8 +6,10 @@ use skep_proto::{
     prost_types,
     swarmkit::{
         RestartPolicy, Service, TaskState, UpdateConfig, UpdateServiceRequest,
-        restart_policy::RestartCondition, update_config::FailureAction,
-        update_service_request::Rollback, update_status::UpdateState,
+        restart_policy::RestartCondition,
+        update_config::{FailureAction, UpdateOrder},
+        update_service_request::Rollback,
+        update_status::UpdateState,
     },
 };
 
@@ -32,8 +34,9 @@ async fn updates_that_fail_are_paused_rolled_back_or_gone_on_with() {
     let broken = spec.clone().script("exit 1").env("SPEC", "broken");
 
     it_is_paused_and_the_rest_is_left_alone(&scene, &service, &broken).await;
-    let spec = spec.updates(quick(FailureAction::Pause));
-    another_update_goes_on(&scene, &service, &spec.clone().env("SPEC", "2")).await;
+    let good = spec.clone().updates(quick(FailureAction::Pause)).env("SPEC", "2");
+    another_update_goes_on(&scene, &service, &good).await;
+    what_is_started_first_and_does_not_start_takes_nothing_away(&scene, &service, &good).await;
     let broken = broken.updates(watchful(FailureAction::Rollback));
     it_is_rolled_back_by_itself(&scene, &service, &broken).await;
     it_is_rolled_back_by_hand(&scene, &service, &spec.env("SPEC", "3")).await;
@@ -63,6 +66,32 @@ async fn another_update_goes_on(scene: &Scene, service: &str, good: &Spec) {
     let completed = recording.until(UpdateState::Completed).await;
     assert_eq!(message(&completed), "update completed");
     all_have(scene, service, "SPEC=2").await;
+}
+
+/// Nor does it restart anything to go back to what runs still.
+async fn what_is_started_first_and_does_not_start_takes_nothing_away(
+    scene: &Scene,
+    service: &str,
+    good: &Spec,
+) {
+    let before = containers(scene, service);
+    let mut config = watchful(FailureAction::Pause);
+    config.set_order(UpdateOrder::StartFirst);
+    let mut recording = Recording::begin(scene, service).await;
+    let mut mistyped = good.clone().updates(config);
+    mistyped.container().command = vec!["no-such-program".to_owned()];
+    scene.update(service, &mistyped).await;
+    recording.until(UpdateState::Paused).await;
+    assert_eq!(recording.places(), 1, "one place was tried");
+    let failed = recording.newcomers().find(|task| state(task) == TaskState::Failed).unwrap();
+    let err = &failed.status.as_ref().unwrap().err;
+    assert!(err.contains("no-such-program"), "{err}");
+    assert_eq!(containers(scene, service), before);
+
+    scene.update(service, good).await;
+    recording.until(UpdateState::Completed).await;
+    all_have(scene, service, "SPEC=2").await;
+    assert_eq!(containers(scene, service), before);
 }
 
 async fn it_is_rolled_back_by_itself(scene: &Scene, service: &str, broken: &Spec) {

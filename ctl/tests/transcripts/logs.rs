@@ -99,15 +99,17 @@ fn a_node_that_goes_while_logs_are_followed_is_named_and_the_rest_goes_on() {
         notice
     };
     let gone = || notice("node worker2 is not available");
-    let stream = || vec![out(1, 60, "one"), gone(), out(1, 60, "two")];
+    // When a node is back, what was printed of it comes once more.
+    let stream =
+        || vec![out(1, 60, "one"), gone(), out(1, 60, "one"), out(1, 61, "two"), out(2, 59, "new")];
     daemon.world().logs = vec![stream(), stream()];
     assert_eq!(
         daemon.skep(&["service", "logs", "--follow", "--no-task-ids", "web"]),
-        "web.1@w2    | one\nweb.1@w2    | two\n! Warning: node w2 is not available\n"
+        "web.1@w2    | one\nweb.1@w2    | two\nweb.2@w2    | new\n! Warning: node w2 is not available\n"
     );
     assert_eq!(
         daemon.skep(&["service", "logs", "--follow", "--raw", "web"]),
-        "one\ntwo\n! Warning: node worker2 is not available\n"
+        "one\ntwo\nnew\n! Warning: node worker2 is not available\n"
     );
 }
 

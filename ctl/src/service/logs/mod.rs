@@ -103,12 +103,10 @@ impl Logs {
         let mut printed = Printed::new();
         let mut lost_at = None;
         loop {
-            // What was printed before an interruption comes again, and is left out.
-            let known = printed.clone();
             let status = match self.subscribe(&connection, &selector, &printed).await {
                 Ok(mut stream) => {
                     lost_at = None;
-                    match self.print(&mut stream, &mut labels, &known, &mut printed).await? {
+                    match self.print(&mut stream, &mut labels, &mut printed).await? {
                         None => return Ok(()),
                         Some(status) => status,
                     }
@@ -150,9 +148,10 @@ impl Logs {
         &self,
         stream: &mut Streaming<SubscribeLogsMessage>,
         labels: &mut Option<Labels>,
-        known: &Printed,
         printed: &mut Printed,
     ) -> Result<Option<Status>, Failure> {
+        // What was printed before an interruption comes again, and is left out.
+        let mut known = printed.clone();
         loop {
             let messages = match stream.message().await {
                 Ok(Some(message)) => message.messages,
@@ -164,6 +163,8 @@ impl Logs {
                 if is_notice(message) {
                     let text = one_line(&String::from_utf8_lossy(&message.data));
                     err.extend(format!("Warning: {}\n", with_names(&text, labels)).bytes());
+                    // So does what a node said before, when it is back.
+                    known.clone_from(printed);
                     continue;
                 }
                 let task = message.context.as_ref().map(|c| c.task_id.as_str()).unwrap_or_default();

@@ -76,6 +76,11 @@ impl Running {
         Running { process, lines, seen: Vec::new() }
     }
 
+    /// How often it printed this line, as far as was waited for.
+    pub fn printed(&self, line: &Line) -> usize {
+        self.seen.iter().filter(|seen| *seen == line).count()
+    }
+
     /// Waits until for each of these a line that begins so was printed since the last time that something was waited for.
     pub async fn print(&mut self, limit: Duration, wanted: &[Line]) {
         let mut missing = wanted.to_vec();

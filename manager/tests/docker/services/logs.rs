@@ -157,6 +157,7 @@ async fn who_follows_is_told_of_a_node_that_goes_and_comes_back(
     scene.wait_running(service, 2).await;
     say(scene, goes, service, "here again");
     follower.print(ENGINE_LIMIT, &out(["here again"])).await;
+    assert_eq!(follower.printed(&Line::Out("two".to_owned())), 1, "it comes twice");
 }
 
 async fn what_an_engine_that_was_killed_had_is_missing(

@@ -39,4 +39,8 @@ pub trait ServerTls: Send + Sync + 'static {
 pub trait Blacklist: Send + Sync + 'static {
     /// Whether this node was removed. Called for every remote request: must not block.
     fn is_removed(&self, node_id: &str) -> bool;
+
+    /// Whether this node is a worker now, whatever its certificate says: a manager that was demoted can keep the one that
+    /// it had. Called for every remote request that only managers may make: must not block.
+    fn is_demoted(&self, node_id: &str) -> bool;
 }

@@ -86,6 +86,13 @@ impl Route {
         }
     }
 
+    /// Whether members of the raft group call it of each other, or to become one.
+    pub fn is_of_raft(&self) -> bool {
+        let services =
+            ["/docker.swarmkit.v1.Raft", "/docker.swarmkit.v1.Health/", "/skep.v1.RaftStream/"];
+        services.iter().any(|service| self.method.path.starts_with(service))
+    }
+
     /// Whether the size of a request is the service's own business: of streams, and of what members of the raft group send
     /// each other.
     pub fn takes_large_messages(&self) -> bool {

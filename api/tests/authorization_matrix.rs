@@ -57,6 +57,7 @@ fn cases(home: &Cluster, manager: &Manager) -> Vec<Case> {
     let other_manager = || channel(&home.node("manager-2", Role::Manager), addr);
     manager.blacklist.remove("removed-worker");
     manager.blacklist.remove("removed-manager");
+    manager.blacklist.demote("former-manager");
     let case = |name, channel, headers, expected| Case { name, channel, headers, expected };
     vec![
         case("no certificate", home.without_certificate(addr), &[], |m| match m.access.insecure {
@@ -120,6 +121,34 @@ fn cases(home: &Cluster, manager: &Manager) -> Vec<Case> {
             other_manager(),
             forwarded!("manager-6", "cluster-1", "blue", "swarm-manager"),
             |_| Served("forwarded by manager-2", "manager-6"),
+        ),
+        case(
+            "former manager",
+            channel(&home.node("former-manager", Role::Manager), addr),
+            &[],
+            |m| match is_for_current_managers(m) {
+                true => Denied("unauthorized peer role: node former-manager is not a manager"),
+                false => Served("certificate", "former-manager"),
+            },
+        ),
+        case(
+            "former manager, passed on by a manager",
+            other_manager(),
+            forwarded!("former-manager", "cluster-1", "swarm-manager"),
+            |m| match is_for_current_managers(m) {
+                true => Denied("node former-manager is not a manager any more"),
+                false => Served("forwarded by manager-2", "former-manager"),
+            },
+        ),
+        case(
+            "worker, passed on by a former manager",
+            channel(&home.node("former-manager", Role::Manager), addr),
+            forwarded!("worker-1", "cluster-1", "swarm-worker"),
+            |m| match (m.access.insecure, route(m.path).expect("a route").is_of_raft()) {
+                (true, _) => Served("anonymous", ""),
+                (_, false) => Denied("unauthorized forwarder role: node former-manager is not"),
+                (_, true) => Denied("unauthorized forwarded role, expecting: [swarm-manager]"),
+            },
         ),
         case("nobody, passed on by a manager", other_manager(), forwarded!("", ""), |m| {
             match m.access.insecure {
@@ -189,6 +218,13 @@ fn cases(home: &Cluster, manager: &Manager) -> Vec<Case> {
             },
         ),
     ]
+}
+
+/// Whether workers may not call it, and the raft group does not judge by itself who may.
+fn is_for_current_managers(method: &Method) -> bool {
+    !method.access.worker
+        && !method.access.insecure
+        && !route(method.path).expect("a route").is_of_raft()
 }
 
 fn outcome(answer: &Answer) -> String {

@@ -1,9 +1,10 @@
 //! May this caller call this method? A pure decision from the connection's certificate, the claim in the metadata,
 //! this node's own identity and the list of removed nodes.
 //!
-//! The rules are SwarmKit's, with one hole closed: SwarmKit tests only the passing manager against the list of removed
-//! nodes, so that a removed worker goes on being served through a follower. Here the caller it speaks for is tested
-//! too.
+//! The rules are SwarmKit's, with two holes closed. SwarmKit tests only the passing manager against the list of removed
+//! nodes, so that a removed worker goes on being served through a follower; here the caller it speaks for is tested too.
+//! And it believes a manager's certificate until that expires, also after the node was demoted; here the node's present
+//! role counts.
 
 use skep_proto::access::Access;
 use tonic::Status;
@@ -29,6 +30,9 @@ pub enum Denied {
     /// The node is no longer part of the cluster.
     #[error("node {0} was removed from swarm")]
     Removed(String),
+    /// The node's certificate is a manager's, and the node a manager no longer.
+    #[error("node {0} is not a manager any more")]
+    Demoted(String),
     /// Someone who is no manager of this cluster speaks for somebody else.
     #[error("unauthorized forwarder role: {0}")]
     Forwarder(Box<Denied>),
@@ -52,6 +56,15 @@ impl From<Denied> for Status {
     }
 }
 
+/// Whether a manager's certificate counts that a node was given before it was demoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormerManagers {
+    /// It does: this manager may not know yet that the node was promoted, or the raft group itself knows its members.
+    Admitted,
+    /// It does not.
+    Refused,
+}
+
 /// The effective caller of a request.
 ///
 /// On a method that is open to everybody nobody is refused: whoever could not be believed is anonymous there, so that
@@ -62,10 +75,11 @@ pub fn authorize(
     claim: Option<Claim>,
     own: &OwnIdentity,
     blacklist: &dyn Blacklist,
+    former: FormerManagers,
 ) -> Result<Caller, Denied> {
     let outcome = match claim {
-        None => direct(access, peer, own, blacklist),
-        Some(claim) => forwarded(access, peer, claim, own, blacklist),
+        None => direct(access, peer, own, blacklist, former),
+        Some(claim) => forwarded(access, peer, claim, own, blacklist, former),
     };
     match outcome {
         Err(_) if access.insecure => Ok(Caller::anonymous(peer.remote_addr.clone())),
@@ -78,9 +92,10 @@ fn direct(
     peer: &Caller,
     own: &OwnIdentity,
     blacklist: &dyn Blacklist,
+    former: FormerManagers,
 ) -> Result<Caller, Denied> {
     let roles = roles(access);
-    check(peer, roles, own, blacklist).map_err(|denied| Denied::Peer(Box::new(denied)))?;
+    check(peer, roles, own, blacklist, former).map_err(|denied| Denied::Peer(Box::new(denied)))?;
     Ok(peer.clone())
 }
 
@@ -90,8 +105,9 @@ fn forwarded(
     claim: Claim,
     own: &OwnIdentity,
     blacklist: &dyn Blacklist,
+    former: FormerManagers,
 ) -> Result<Caller, Denied> {
-    check(peer, &[MANAGER_UNIT], own, blacklist)
+    check(peer, &[MANAGER_UNIT], own, blacklist, former)
         .map_err(|denied| Denied::Forwarder(Box::new(denied)))?;
     let remote_addr = if claim.remote_addr.is_empty() {
         peer.remote_addr.clone()
@@ -108,6 +124,8 @@ fn forwarded(
         Some(Denied::ForwardedCluster(own.cluster_id.to_string()))
     } else if blacklist.is_removed(&claim.node_id) {
         Some(Denied::Removed(claim.node_id.clone()))
+    } else if was_demoted(&claim.node_id, roles, blacklist, former) {
+        Some(Denied::Demoted(claim.node_id.clone()))
     } else {
         None
     };
@@ -129,6 +147,7 @@ fn check(
     roles: &[&str],
     own: &OwnIdentity,
     blacklist: &dyn Blacklist,
+    former: FormerManagers,
 ) -> Result<(), Denied> {
     if peer.is_anonymous() {
         return Err(Denied::NoCertificate);
@@ -142,7 +161,21 @@ fn check(
     if blacklist.is_removed(&peer.node_id) {
         return Err(Denied::Removed(peer.node_id.to_string()));
     }
+    if was_demoted(&peer.node_id, roles, blacklist, former) {
+        return Err(Denied::Demoted(peer.node_id.to_string()));
+    }
     Ok(())
+}
+
+/// Whether these roles ask for a manager, and the node is none any more.
+fn was_demoted(
+    node_id: &str,
+    roles: &[&str],
+    blacklist: &dyn Blacklist,
+    former: FormerManagers,
+) -> bool {
+    let for_managers = !roles.contains(&WORKER_UNIT);
+    for_managers && former == FormerManagers::Refused && blacklist.is_demoted(node_id)
 }
 
 /// The OUs that a method is open to. On a method that is open to everybody any role of ours is worth knowing.

@@ -33,7 +33,7 @@ use crate::{
     pool::ChannelPool,
     routes::{self, Exposure, Listener, Route},
 };
-pub use authorize::{Denied, authorize};
+pub use authorize::{Denied, FormerManagers, authorize};
 pub use await_leader::NO_LEADER;
 pub use forward::{MAX_UNARY_BYTES, PATIENCE, STREAM_PATIENCE};
 pub use one_message::MAX_MESSAGE_BYTES;
@@ -106,33 +106,45 @@ impl<S> Door<S> {
             .filter(|route| route.on(self.listener) != Exposure::Absent)
             .ok_or_else(|| Status::unimplemented(format!("unknown method {path}")))?;
         let own = self.around.identity.identity();
-        let caller = match self.listener {
-            Listener::Local => own_caller(own.as_deref()),
-            Listener::Remote => {
-                let peer = request
-                    .extensions_mut()
-                    .remove::<Caller>()
-                    .ok_or_else(|| Status::internal("the listener did not say who is calling"))?;
-                let own = own.ok_or_else(|| {
-                    Status::unavailable("this node has no certificate yet; try again later")
-                })?;
-                let claim = metadata::claim(request.headers());
-                let access = route.method.access;
-                authorize(access, &peer, claim, &own, &*self.around.blacklist).inspect_err(
-                    |denied| {
-                        tracing::debug!(
-                            method = route.method.path,
-                            node = &*peer.node_id,
-                            from = &*peer.remote_addr,
-                            "call refused: {denied}"
-                        );
-                    },
-                )?
-            }
-        };
+        let caller =
+            match self.listener {
+                Listener::Local => own_caller(own.as_deref()),
+                Listener::Remote => {
+                    let peer = request.extensions_mut().remove::<Caller>().ok_or_else(|| {
+                        Status::internal("the listener did not say who is calling")
+                    })?;
+                    let own = own.ok_or_else(|| {
+                        Status::unavailable("this node has no certificate yet; try again later")
+                    })?;
+                    let claim = metadata::claim(request.headers());
+                    let (access, former) = (route.method.access, self.former_managers(route));
+                    authorize(access, &peer, claim, &own, &*self.around.blacklist, former)
+                        .inspect_err(|denied| {
+                            tracing::debug!(
+                                method = route.method.path,
+                                node = &*peer.node_id,
+                                from = &*peer.remote_addr,
+                                "call refused: {denied}"
+                            );
+                        })?
+                }
+            };
         metadata::strip(request.headers_mut());
         request.extensions_mut().insert(caller);
         Ok(route)
+    }
+}
+
+impl<S> Door<S> {
+    /// Members of the raft group know each other better than the store does. And where this manager only passes calls on,
+    /// its store may be behind, and take one that was just promoted for a worker; the leader looks again.
+    fn former_managers(&self, route: &Route) -> FormerManagers {
+        let decided_here = route.on(self.listener) == Exposure::Here
+            || self.around.leader.leader() == Leader::Local;
+        match decided_here && !route.is_of_raft() {
+            true => FormerManagers::Refused,
+            false => FormerManagers::Admitted,
+        }
     }
 }
 

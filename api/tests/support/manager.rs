@@ -45,17 +45,28 @@ impl LeaderRoute for FakeLeader {
 }
 
 #[derive(Clone, Default)]
-pub struct FakeBlacklist(Arc<Mutex<BTreeSet<String>>>);
+pub struct FakeBlacklist {
+    removed: Arc<Mutex<BTreeSet<String>>>,
+    demoted: Arc<Mutex<BTreeSet<String>>>,
+}
 
 impl FakeBlacklist {
     pub fn remove(&self, node_id: &str) {
-        self.0.lock().expect("no panic").insert(node_id.to_owned());
+        self.removed.lock().expect("no panic").insert(node_id.to_owned());
+    }
+
+    pub fn demote(&self, node_id: &str) {
+        self.demoted.lock().expect("no panic").insert(node_id.to_owned());
     }
 }
 
 impl Blacklist for FakeBlacklist {
     fn is_removed(&self, node_id: &str) -> bool {
-        self.0.lock().expect("no panic").contains(node_id)
+        self.removed.lock().expect("no panic").contains(node_id)
+    }
+
+    fn is_demoted(&self, node_id: &str) -> bool {
+        self.demoted.lock().expect("no panic").contains(node_id)
     }
 }
 

@@ -6,7 +6,10 @@ use arc_swap::ArcSwap;
 use futures::{FutureExt as _, future::BoxFuture};
 use skep_api::{Blacklist, IdentitySource, Leader, LeaderRoute, OwnIdentity};
 use skep_ca::SecurityConfig;
-use skep_proto::{ids::ClusterId, swarmkit::Cluster};
+use skep_proto::{
+    ids::ClusterId,
+    swarmkit::{Cluster, Node, NodeRole},
+};
 use skep_raft::{NodeHandle, RaftId};
 use skep_store::Store;
 
@@ -54,7 +57,7 @@ impl IdentitySource for NodeIdentity {
     }
 }
 
-/// The cluster object's list of removed nodes.
+/// The cluster object's list of removed nodes, and the roles of the others.
 pub struct StoreBlacklist {
     store: Store,
     cluster_id: ClusterId,
@@ -73,6 +76,15 @@ impl Blacklist for StoreBlacklist {
             .view()
             .get::<Cluster>(&self.cluster_id)
             .is_some_and(|cluster| cluster.blacklisted_certificates.contains_key(node_id))
+    }
+
+    /// It has the role of a worker and is to have it. On its way up or down a node is a manager: a founder's role comes a
+    /// moment after it leads.
+    fn is_demoted(&self, node_id: &str) -> bool {
+        self.store.view().get_text::<Node>(node_id).is_some_and(|node| {
+            node.role() == NodeRole::Worker
+                && node.spec.as_ref().is_some_and(|spec| spec.desired_role() == NodeRole::Worker)
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 //! and by way of a manager that passes the call on. Each refusal has a code and a text, and leaves nothing in the store.
 
 mod assignments;
+mod former_manager;
 mod identity;
 mod logs;
 mod methods;

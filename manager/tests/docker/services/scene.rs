@@ -3,7 +3,7 @@
 //!
 //! What the managers say and what the engines do is looked at separately: [`Scene::tasks`] and [`Scene::containers`].
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use skep_proto::{
     skep::{
@@ -29,6 +29,8 @@ pub struct Scene {
     pub swarm: Swarm,
     /// The place of the manager that is asked: a follower at first.
     asked: usize,
+    /// Services that were removed and may have left something.
+    leaving: Mutex<Vec<String>>,
 }
 
 impl Scene {
@@ -50,7 +52,7 @@ impl Scene {
     pub async fn with_none_joined(engines: &[&[&str]]) -> Option<Scene> {
         let swarm = support::swarm_with(engines).await?;
         let (_, asked) = swarm.leader_and_follower().await;
-        Some(Scene { swarm, asked })
+        Some(Scene { swarm, asked, leaving: Mutex::default() })
     }
 
     /// Gives an engine the image and has it join as a worker.
@@ -124,12 +126,24 @@ impl Scene {
 
     /// Removes services, and waits until their tasks and containers are gone.
     pub async fn remove_all(&self, services: &[&str]) {
-        for &service in services {
-            let request = RemoveServiceRequest { service_id: service.to_owned() };
-            self.manager().control_client().remove_service(request).await.unwrap();
+        for service in services {
+            self.let_go(service).await;
         }
+        self.wait_gone().await;
+    }
+
+    /// Removes a service, and goes on while it goes.
+    pub async fn let_go(&self, service: &str) {
+        let request = RemoveServiceRequest { service_id: service.to_owned() };
+        self.manager().control_client().remove_service(request).await.unwrap();
+        self.leaving.lock().unwrap().push(service.to_owned());
+    }
+
+    /// Waits until the tasks and containers of all services that were let go are gone.
+    pub async fn wait_gone(&self) {
+        let services = std::mem::take(&mut *self.leaving.lock().unwrap());
         self.wait("services to be gone", async |scene| {
-            for service in services {
+            for service in &services {
                 let tasks = scene.tasks(service).await?.len();
                 let containers: usize = scene.containers_on_each(service)?.iter().sum();
                 if tasks + containers > 0 {

@@ -55,8 +55,9 @@ pub async fn hold(scene: &Scene) {
     let said = said_by(&placement, "plugins");
     assert!(said.iter().all(|said| said == "it lacks the Log plugin pigeon"), "{said:?}");
     services.push(service);
-    let all: Vec<&str> = services.iter().map(String::as_str).collect();
-    scene.remove_all(&all).await;
+    for service in services {
+        scene.let_go(&service).await;
+    }
 }
 
 /// A task waits until a node is as it wants, and leaves a node that is so no more.
@@ -74,5 +75,5 @@ pub async fn are_enforced_when_a_node_changes(scene: &Scene) {
     scene.wait_containers(&service, &[0, 0, 0]).await;
     scene.label(scene.engine(2), "noise", "none").await;
     assert_eq!(scene.wait_running(&service, 1).await, [0, 0, 1]);
-    scene.remove(&service).await;
+    scene.let_go(&service).await;
 }

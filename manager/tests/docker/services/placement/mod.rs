@@ -37,6 +37,7 @@ async fn tasks_go_where_they_may_and_the_others_say_why_they_wait() {
     resources::are_set_aside(&scene).await;
     resources::of_a_kind_are_given_out(&scene).await;
     ports::are_one_to_a_node(&scene).await;
+    scene.wait_gone().await;
 }
 
 /// How many nodes a filter rejects, for this reason among others.

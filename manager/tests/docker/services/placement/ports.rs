@@ -34,9 +34,9 @@ pub async fn are_one_to_a_node(scene: &Scene) {
     // Another service wants the same port: it waits until somebody leaves.
     let second = scene.create(&server("second", 1)).await;
     scene.wait_waiting(&second, 1, &words).await;
-    scene.remove(&first).await;
+    scene.let_go(&first).await;
     assert_eq!(scene.wait_running(&second, 1).await.iter().sum::<usize>(), 1);
-    scene.remove(&second).await;
+    scene.let_go(&second).await;
 }
 
 async fn all_answer(scene: &Scene) {

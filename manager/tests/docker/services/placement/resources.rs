@@ -25,7 +25,7 @@ pub async fn are_set_aside(scene: &Scene) {
     assert!(said.iter().any(|s| s.ends_with("memory free, 1000 TiB reserved")), "{said:?}");
     scene.update(&service, &spec.clone().reserve(memory(16 * MIB))).await;
     scene.wait_running(&service, 1).await;
-    scene.remove(&service).await;
+    scene.let_go(&service).await;
 
     // Each task takes more than half of a node.
     let service =
@@ -36,7 +36,7 @@ pub async fn are_set_aside(scene: &Scene) {
     let mut on_each = scene.wait_running(&service, 4).await;
     on_each.sort_unstable();
     assert_eq!(on_each, [1, 1, 2]);
-    scene.remove(&service).await;
+    scene.let_go(&service).await;
 }
 
 /// Counted ones are taken off a number; of those with names, each task has some for itself. Containers are told.
@@ -50,7 +50,7 @@ pub async fn of_a_kind_are_given_out(scene: &Scene) {
     scene.update(&service, &spec.replicas(2)).await;
     assert_eq!(scene.wait_running(&service, 2).await, [2, 0, 0]);
     assert_eq!(given(scene, 0, &service, "GPU"), ["1", "1"]);
-    scene.remove(&service).await;
+    scene.let_go(&service).await;
 
     let spec = replicated("routed", 2).reserve(generic("fpga", 1));
     let service = scene.create(&spec).await;
@@ -63,7 +63,7 @@ pub async fn of_a_kind_are_given_out(scene: &Scene) {
     scene.update(&service, &both).await;
     assert_eq!(scene.wait_running(&service, 1).await, [0, 1, 0]);
     assert_eq!(given(scene, 1, &service, "FPGA"), ["north,south"]);
-    scene.remove(&service).await;
+    scene.let_go(&service).await;
 }
 
 /// What the containers of a service on an engine are told that they have of a kind.

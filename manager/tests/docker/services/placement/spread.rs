@@ -10,7 +10,8 @@ pub async fn is_even_over_a_label(scene: &Scene) {
     // A node without the label is one more branch.
     let disks = scene.create(&replicated("disks", 6).spread_over("engine.labels.disk")).await;
     assert_eq!(scene.wait_running(&disks, 6).await, [2, 2, 2]);
-    scene.remove_all(&[&zones, &disks]).await;
+    scene.let_go(&zones).await;
+    scene.let_go(&disks).await;
 }
 
 pub async fn is_limited_on_each_node(scene: &Scene) {
@@ -27,5 +28,5 @@ pub async fn is_limited_on_each_node(scene: &Scene) {
     let mut on_each = scene.wait_running(&service, 5).await;
     on_each.sort_unstable();
     assert_eq!(on_each, [1, 2, 2]);
-    scene.remove(&service).await;
+    scene.let_go(&service).await;
 }

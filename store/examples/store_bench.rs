@@ -12,8 +12,10 @@ use futures::FutureExt as _;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use skep_proto::{
     ids::{NodeId, ServiceId, TaskId},
+    shared::Shared,
     swarmkit::{
-        Annotations, ContainerSpec, Task, TaskSpec, TaskState, TaskStatus, task_spec::Runtime,
+        Annotations, ContainerSpec, Service, ServiceSpec, Task, TaskSpec, TaskState, TaskStatus,
+        task_spec::Runtime,
     },
 };
 use skep_store::{By, Kind, LogEntry, Proposer, Refusal, Selector, Store, StoreError};
@@ -96,6 +98,23 @@ fn main() {
         (0..tasks.div_ceil(TASKS_PER_SERVICE)).map(|_| ServiceId::random(&mut rng)).collect();
     let nodes: Vec<NodeId> = (0..NODES).map(|_| NodeId::random(&mut rng)).collect();
     let ids: Vec<TaskId> = (0..tasks).map(|_| TaskId::random(&mut rng)).collect();
+    // As a control loop does it, the tasks of a service share its spec.
+    let container = ContainerSpec {
+        image: "registry.example/team/image@sha256:0123456789abcdef".into(),
+        env: vec!["A=B".into(), "C=D".into()],
+        ..Default::default()
+    };
+    let spec = TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() };
+    let specs: Vec<Shared<TaskSpec>> = services.iter().map(|_| spec.clone().into()).collect();
+    let service = |n: usize| Service {
+        id: services[n].to_string(),
+        spec: Some(ServiceSpec {
+            annotations: Some(Annotations { name: format!("service-{n}"), ..Default::default() }),
+            task: Some(specs[n].clone()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
     let task = |n: usize| Task {
         id: ids[n].to_string(),
         service_id: services[n / TASKS_PER_SERVICE].to_string(),
@@ -104,23 +123,19 @@ fn main() {
             name: format!("service-{}", n / TASKS_PER_SERVICE),
             ..Default::default()
         }),
-        spec: Some(
-            TaskSpec {
-                runtime: Some(Runtime::Container(ContainerSpec {
-                    image: "registry.example/team/image@sha256:0123456789abcdef".into(),
-                    env: vec!["A=B".into(), "C=D".into()],
-                    ..Default::default()
-                })),
-                ..Default::default()
-            }
-            .into(),
-        ),
+        spec: Some(specs[n / TASKS_PER_SERVICE].clone()),
         status: Some(TaskStatus { message: "created".into(), ..Default::default() }),
         desired_state: TaskState::Running as i32,
         ..Default::default()
     };
     println!("{tasks} tasks; a Task is {} bytes without what it points to", size_of::<Task>());
     let mut bench = Bench::new();
+    for first in (0..services.len()).step_by(PER_TRANSACTION) {
+        let last = services.len().min(first + PER_TRANSACTION);
+        bench.write(|tx| (first..last).try_for_each(|n| tx.create(service(n)).map(drop)));
+        bench.commit();
+    }
+    bench.follow(1);
 
     let started = cpu_time();
     for first in (0..tasks).step_by(PER_TRANSACTION) {

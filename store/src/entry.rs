@@ -101,6 +101,13 @@ macro_rules! targets {
             }
         }
 
+        /// Does what was done elsewhere on the same state.
+        pub(crate) fn redo(tables: &mut Tables, events: &[Event]) {
+            for event in events {
+                match event { $(Event::$Kind(change) => tables.redo(change),)* }
+            }
+        }
+
         /// Takes events back, the last one first.
         pub(crate) fn undo(tables: &mut Tables, events: Vec<Event>) {
             for event in events.into_iter().rev() {

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
@@ -12,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     ApplyError, Proposer, Refusal, RestoreError, ResumeError, Selector, StoreSnapshotCapture, Tx,
     UpdateError, View, Watcher,
-    view::Version,
+    view::Committed,
     writer::{Fate, PROPOSAL_BYTES_MAX, Waiter, Writer},
 };
 
@@ -43,7 +42,7 @@ pub struct LogEntry {
 }
 
 struct Shared {
-    committed: ArcSwap<Version>,
+    committed: Arc<Committed>,
     writer: Mutex<Writer>,
     room: Arc<Semaphore>,
 }
@@ -57,10 +56,11 @@ pub struct Store {
 impl Store {
     /// An empty store that follows. Times of objects come from `clock`, ids of log entries from `rng`.
     pub fn new(clock: Clock, rng: impl RngCore + Send + 'static) -> Store {
+        let committed = Arc::<Committed>::default();
         Store {
             shared: Arc::new(Shared {
-                committed: ArcSwap::from_pointee(Version::default()),
-                writer: Mutex::new(Writer::new(clock, Box::new(rng))),
+                committed: committed.clone(),
+                writer: Mutex::new(Writer::new(clock, Box::new(rng), committed)),
                 room: Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX)),
             }),
         }
@@ -71,9 +71,9 @@ impl Store {
         Store::new(Arc::new(SystemTime::now), StdRng::from_os_rng())
     }
 
-    /// What is committed now. O(1), without a lock.
+    /// What is committed now. O(1); waits for no transaction, at most for the entry that is being applied.
     pub fn view(&self) -> View {
-        View::new(self.shared.committed.load_full())
+        self.shared.committed.view()
     }
 
     /// Whether transactions are taken.
@@ -208,7 +208,7 @@ impl Store {
     ///
     /// An error is final: this replica differs from the others and must stop. Entries before the failing one are applied.
     pub fn apply_all(&self, entries: impl IntoIterator<Item = LogEntry>) -> Result<(), ApplyError> {
-        let (verdicts, result) = self.shared.writer.lock().apply(entries, &self.shared.committed);
+        let (verdicts, result) = self.shared.writer.lock().apply(entries);
         verdicts.deliver();
         result
     }
@@ -221,8 +221,7 @@ impl Store {
     /// Replaces everything by a snapshot whose last log entry has this index, and returns the members of the raft group in it.
     /// Watchers get what differs as one commit. On an error nothing is changed.
     pub fn restore(&self, index: u64, data: &[u8]) -> Result<ClusterSnapshot, RestoreError> {
-        let (verdicts, membership) =
-            self.shared.writer.lock().restore(index, data, &self.shared.committed)?;
+        let (verdicts, membership) = self.shared.writer.lock().restore(index, data)?;
         verdicts.deliver();
         Ok(membership)
     }
@@ -243,7 +242,10 @@ impl Store {
         let result = transaction(&mut tx);
         let outcome = match result.is_ok() && tx.changes() > 0 {
             true => Outcome::Proposed(writer.propose(tx, permit, IN_FLIGHT_BYTES_EACH_MIN)?),
-            false => Outcome::Read(writer.settled()),
+            false => {
+                writer.abort(tx);
+                Outcome::Read(writer.settled())
+            }
         };
         Ok((result, outcome))
     }
@@ -272,7 +274,10 @@ impl Store {
             parts.push(part);
         }
         let outcome = match tx.changes() {
-            0 => Outcome::Read(writer.settled()),
+            0 => {
+                writer.abort(tx);
+                Outcome::Read(writer.settled())
+            }
             _ => match writer.propose(tx, permit, IN_FLIGHT_BYTES_EACH_MIN) {
                 Ok(waiter) => Outcome::Proposed(waiter),
                 Err(why) => Outcome::Refused(why),

@@ -1,5 +1,5 @@
 //! All objects at one moment. Cloning is O(1) and shares everything; a change copies only what it touches, and nothing at
-//! all where nobody else looks.
+//! all where nobody else holds a clone.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -169,6 +169,11 @@ impl Tables {
     /// Takes a change back, however it came about.
     pub(crate) fn undo<T: Object>(&mut self, change: &Change<T>) {
         T::table_mut(self).replace(change.id, change.old.clone());
+    }
+
+    /// Does a change that was made elsewhere on the same state.
+    pub(crate) fn redo<T: Object>(&mut self, change: &Change<T>) {
+        T::table_mut(self).replace(change.id, change.new.clone());
     }
 
     fn check_name<T: Object>(&self, id: Id, object: &T) -> Result<(), StoreError> {

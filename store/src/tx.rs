@@ -114,6 +114,12 @@ impl Tx {
         (self.tables, self.events, self.version)
     }
 
+    /// Takes everything back and gives the tables as they were.
+    pub(crate) fn abort(mut self) -> Tables {
+        self.roll_back(0);
+        self.tables
+    }
+
     fn meta(&self, created_at: Timestamp) -> Meta {
         Meta {
             version: Some(Version { index: self.version }),

@@ -1,17 +1,20 @@
-//! The two heads, behind one short lock that is never held across an await: what is committed, and on a leader the
-//! transactions that are proposed on top of it.
+//! The two heads, behind short locks that are never held across an await: what is committed, and on a leader the state with
+//! the transactions that are proposed on top of it.
+//!
+//! Each head has tables of its own and is changed in place. What a transaction did on one is done again on the other when it
+//! is committed, by putting the same objects in their places; that is cheaper than to keep a version of the tables for each
+//! transaction in flight, of which every next one would have to copy what it touches.
 
 use std::{collections::VecDeque, mem, sync::Arc};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use prost_types::Timestamp;
 use rand::RngCore;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
-    ApplyError, Clock, Commit, Event, LogEntry, Proposer, Refusal, RestoreError, Tables, Tx, View,
-    entry, snapshot, view::Version, watch::Watches,
+    ApplyError, Clock, Commit, EntryError, Event, LogEntry, Proposer, Refusal, RestoreError,
+    Tables, Tx, View, entry, snapshot, view::Committed, watch::Watches,
 };
 
 /// The largest proposal, in bytes: 1.5 MiB, as in SwarmKit. A peer refuses what is larger.
@@ -45,13 +48,12 @@ impl Verdicts {
     }
 }
 
-/// A proposed transaction, and the state that it makes once it is committed.
+/// A proposed transaction, and what it changes once it is committed.
 struct Pending {
     epoch: u64,
     ticket: u64,
     version: u64,
     entry: Bytes,
-    tables: Tables,
     events: Vec<Event>,
     waiters: Vec<oneshot::Sender<Fate>>,
     /// The room it takes in flight; given back with it, whether or not its caller still waits.
@@ -67,29 +69,36 @@ struct Leading {
 pub(crate) struct Writer {
     clock: Clock,
     rng: Box<dyn RngCore + Send>,
-    committed: Arc<Version>,
+    committed: Arc<Committed>,
     leading: Option<Leading>,
     /// In the order of their tickets, each built on the one before, the first on `committed`.
     pending: VecDeque<Pending>,
+    /// What is committed with all that is pending. None while a transaction works on it, and until the first one.
+    head: Option<Tables>,
     next_ticket: u64,
     pub(crate) watches: Watches,
 }
 
 impl Writer {
-    pub(crate) fn new(clock: Clock, rng: Box<dyn RngCore + Send>) -> Writer {
+    pub(crate) fn new(
+        clock: Clock,
+        rng: Box<dyn RngCore + Send>,
+        committed: Arc<Committed>,
+    ) -> Writer {
         Writer {
             clock,
             rng,
-            committed: Arc::new(Version::default()),
+            committed,
             leading: None,
             pending: VecDeque::new(),
+            head: None,
             next_ticket: 1,
             watches: Watches::new(),
         }
     }
 
     pub(crate) fn view(&self) -> View {
-        View::new(self.committed.clone())
+        self.committed.view()
     }
 
     pub(crate) fn leads(&self) -> bool {
@@ -100,35 +109,50 @@ impl Writer {
         self.pending.len()
     }
 
-    /// A transaction on the head.
+    /// A transaction on the head, which is to be given back by [`propose`](Writer::propose) or [`abort`](Writer::abort). When
+    /// it is lost instead, the next one builds the head anew.
     ///
     /// Its version is at least the commit index, and greater than that of every transaction that it is built on, so that no two
     /// transactions in flight give the same version to an object.
-    pub(crate) fn begin(&self) -> Result<Tx, Refusal> {
+    pub(crate) fn begin(&mut self) -> Result<Tx, Refusal> {
         let leading = self.leading.as_ref().ok_or(Refusal::NotLeader)?;
-        let commit_index = leading.commit_index.max(self.committed.version);
+        let commit_index = leading.commit_index.max(self.committed.version());
         let last = self.pending.back();
         let version = last.map_or(commit_index, |p| commit_index.max(p.version + 1));
-        let tables = last.map_or(&self.committed.tables, |p| &p.tables).clone();
+        let tables = self.head.take().unwrap_or_else(|| {
+            let mut tables = self.committed.tables();
+            self.pending.iter().for_each(|pending| entry::redo(&mut tables, &pending.events));
+            tables
+        });
         Ok(Tx::new(tables, version, Timestamp::from((self.clock)())))
     }
 
-    /// Proposes what the transaction has changed, and moves the head on.
+    /// Takes back what the transaction did.
+    pub(crate) fn abort(&mut self, tx: Tx) {
+        self.head = Some(tx.abort());
+    }
+
+    /// Proposes what the transaction has changed, and moves the head on; takes it back if it is refused.
     pub(crate) fn propose(
         &mut self,
         tx: Tx,
-        mut permit: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
         room: usize,
     ) -> Result<Waiter, Refusal> {
-        let leading = self.leading.as_ref().ok_or(Refusal::NotLeader)?;
-        let (tables, events, version) = tx.finish();
-        let entry = entry::encode(self.rng.next_u64() | REQUEST_ID_HIGH_BIT, &events);
-        if entry.len() > PROPOSAL_BYTES_MAX {
-            return Err(Refusal::TooLarge);
-        }
-        let (epoch, ticket) = (leading.epoch, self.next_ticket);
-        leading.proposer.propose(epoch, ticket, entry.clone())?;
+        let (mut tables, events, version) = tx.finish();
+        let proposed = self.propose_entry(&events);
+        let (epoch, entry) = match proposed {
+            Ok(proposed) => proposed,
+            Err(why) => {
+                entry::undo(&mut tables, events);
+                self.head = Some(tables);
+                return Err(why);
+            }
+        };
+        self.head = Some(tables);
+        let ticket = self.next_ticket;
         self.next_ticket += 1;
+        let mut permit = permit;
         drop(permit.split(permit.num_permits().saturating_sub(entry.len().max(room))));
         let (sender, waiter) = oneshot::channel();
         self.pending.push_back(Pending {
@@ -136,12 +160,22 @@ impl Writer {
             ticket,
             version,
             entry,
-            tables,
             events,
             waiters: vec![sender],
             _permit: permit,
         });
         Ok(waiter)
+    }
+
+    /// Proposes what happened under the next ticket; the epoch and the entry.
+    fn propose_entry(&mut self, events: &[Event]) -> Result<(u64, Bytes), Refusal> {
+        let leading = self.leading.as_ref().ok_or(Refusal::NotLeader)?;
+        let entry = entry::encode(self.rng.next_u64() | REQUEST_ID_HIGH_BIT, events);
+        if entry.len() > PROPOSAL_BYTES_MAX {
+            return Err(Refusal::TooLarge);
+        }
+        leading.proposer.propose(leading.epoch, self.next_ticket, entry.clone())?;
+        Ok((leading.epoch, entry))
     }
 
     /// Resolves when everything that the head holds now is committed; none if it is already.
@@ -159,6 +193,7 @@ impl Writer {
     /// Drops the head: what is in flight may or may not be committed.
     pub(crate) fn follow(&mut self) -> Verdicts {
         self.leading = None;
+        self.head = None;
         Verdicts(mem::take(&mut self.pending).into_iter().map(|p| (p, Fate::Unknown)).collect())
     }
 
@@ -168,6 +203,7 @@ impl Writer {
             return Verdicts::default();
         };
         self.leading = None;
+        self.head = None;
         let dropped = self.pending.split_off(first);
         let epoch = dropped.front().map(|p| p.epoch);
         let fate = |p: &Pending| match Some(p.epoch) == epoch {
@@ -186,82 +222,84 @@ impl Writer {
         )
     }
 
-    /// Applies committed entries in order and publishes them together; watchers still get one commit for each. What precedes
-    /// an entry that fails is applied.
+    /// Applies committed entries in order, and tells the watchers of each once all are applied. What precedes an entry that fails
+    /// is applied.
     pub(crate) fn apply(
         &mut self,
         entries: impl IntoIterator<Item = LogEntry>,
-        published: &ArcSwap<Version>,
     ) -> (Verdicts, Result<(), ApplyError>) {
-        let mut version = self.committed.version;
-        // Until it is published nobody else sees this copy, so what several entries touch is copied once.
-        let mut tables = self.committed.tables.clone();
+        let mut applied = self.committed.version();
         let mut commits = Vec::new();
         let mut verdicts = Verdicts::default();
         let mut result = Ok(());
         for LogEntry { index, ticket, data } in entries {
-            if index <= version {
-                result = Err(ApplyError::OutOfOrder { index, applied: version });
+            if index <= applied {
+                result = Err(ApplyError::OutOfOrder { index, applied });
                 break;
             }
-            if data.is_empty() {
-                version = index;
-                continue;
+            match self.apply_one(index, ticket, &data, &mut verdicts) {
+                Ok(events) if data.is_empty() => debug_assert!(events.is_empty()),
+                Ok(events) => commits.push((Commit { version: index, events }, data.len())),
+                Err(source) => {
+                    result = Err(ApplyError::Entry { index, source });
+                    break;
+                }
             }
-            let events = match self.pending.front() {
-                // Ids in entries are random, so equal bytes are this very proposal, whatever became of its ticket.
-                Some(first) if first.entry == data => {
-                    let mut first = self.pending.pop_front().expect("it was just looked at");
-                    let events = mem::take(&mut first.events);
-                    tables = first.tables.clone();
-                    verdicts.0.push((first, Fate::Committed));
-                    events
-                }
-                first => {
-                    if let Some(first) = first {
-                        tracing::warn!(
-                            index,
-                            ticket,
-                            in_flight = self.pending.len(),
-                            expected = first.ticket,
-                            "another manager's write was committed below ours: dropping ours",
-                        );
-                        verdicts.0.append(&mut self.follow().0);
-                    }
-                    match entry::apply(&mut tables, &data) {
-                        Ok(events) => events,
-                        Err(source) => {
-                            result = Err(ApplyError::Entry { index, source });
-                            break;
-                        }
-                    }
-                }
-            };
-            version = index;
-            commits.push((Commit { version, events }, data.len()));
+            applied = index;
         }
-        self.publish(Version { tables, version }, published);
         for (commit, bytes) in commits {
             self.watches.publish(commit, bytes);
         }
         (verdicts, result)
     }
 
+    fn apply_one(
+        &mut self,
+        index: u64,
+        ticket: Option<u64>,
+        data: &Bytes,
+        verdicts: &mut Verdicts,
+    ) -> Result<Vec<Event>, EntryError> {
+        if data.is_empty() {
+            return self.committed.advance(index, |_| Ok(Vec::new()));
+        }
+        // Ids in entries are random, so equal bytes are this very proposal, whatever became of its ticket.
+        if let Some(mut first) = self.pending.pop_front_if(|first| first.entry == data) {
+            let events = mem::take(&mut first.events);
+            verdicts.0.push((first, Fate::Committed));
+            return self.committed.advance(index, |tables| {
+                entry::redo(tables, &events);
+                Ok(events)
+            });
+        }
+        if let Some(first) = self.pending.front() {
+            tracing::warn!(
+                index,
+                ticket,
+                in_flight = self.pending.len(),
+                expected = first.ticket,
+                "another manager's write was committed below ours: dropping ours",
+            );
+            verdicts.0.append(&mut self.follow().0);
+        }
+        // It knows nothing of this entry.
+        self.head = None;
+        self.committed.advance(index, |tables| entry::apply(tables, data))
+    }
+
     pub(crate) fn restore(
         &mut self,
         index: u64,
         data: &[u8],
-        published: &ArcSwap<Version>,
     ) -> Result<(Verdicts, skep_proto::swarmkit::ClusterSnapshot), RestoreError> {
-        let restored = snapshot::restore(&self.committed.tables, data)?;
+        let restored = snapshot::restore(&self.committed.view(), data)?;
         let verdicts = self.follow();
-        self.publish(Version { tables: restored.tables, version: index }, published);
+        let replaced: Result<(), RestoreError> = self.committed.advance(index, |tables| {
+            *tables = restored.tables;
+            Ok(())
+        });
+        replaced?;
         self.watches.publish_leap(Commit { version: index, events: restored.events });
         Ok((verdicts, restored.membership))
-    }
-
-    fn publish(&mut self, version: Version, published: &ArcSwap<Version>) {
-        self.committed = Arc::new(version);
-        published.store(self.committed.clone());
     }
 }

@@ -2,10 +2,10 @@
 
 mod common;
 
-use std::{future::Future, pin::pin, task::Poll};
+use std::{future::Future, panic::AssertUnwindSafe, pin::pin, task::Poll};
 
 use common::{Script, service, store, task};
-use futures::poll;
+use futures::{FutureExt as _, poll};
 use prost::Message as _;
 use skep_proto::{
     ids::{ServiceId, TaskId},
@@ -366,4 +366,28 @@ fn an_update_can_run_on_any_thread(store: &Store) {
     }
     let _ = send(store.update(|tx| tx.create(service("s1", "one"))));
     let _ = send(store.batch([1, 2], |tx, n| tx.create(service(&format!("s{n}"), ""))));
+}
+
+#[tokio::test]
+async fn a_transaction_that_panics_takes_nothing_with_it() {
+    let store = store();
+    let script = Script::lead(&store, 1);
+    let first = started!(create(&store, "s1", "one"));
+    let panics = AssertUnwindSafe(store.update(|tx| -> Result<(), StoreError> {
+        tx.create(service("s2", "two"))?;
+        panic!("a mistake in a transaction");
+    }));
+    panics.catch_unwind().await.unwrap_err();
+
+    let third = started!(store.update(|tx| {
+        assert!(sees(tx, "s1"), "what is in flight is still there");
+        assert!(!sees(tx, "s2"), "what was not proposed is not");
+        tx.create(service("s2", "two"))
+    }));
+    for (index, (_, ticket, entry)) in (1..).zip(script.take()) {
+        store.apply(index, Some(ticket), &entry).unwrap();
+    }
+    first.await.unwrap();
+    third.await.unwrap();
+    assert_eq!(service_ids(&store), ["s1", "s2"]);
 }

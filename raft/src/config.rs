@@ -16,12 +16,17 @@ pub struct Config {
     /// A snapshot is taken when this many entries were applied since the last one (SwarmKit: 10,000), and they hold half as many
     /// bytes as it does.
     pub snapshot_entries: u64,
-    /// … or when the entries applied since the last one hold this many bytes: bounds what a restart reads and what
-    /// the log keeps in memory.
+    /// … or when the entries applied since the last one hold this many bytes, and half as many as it does: entries of many
+    /// changes are large.
     pub snapshot_bytes: u64,
+    /// … or when they hold this many, however large the last one was: bounds what a restart reads and what the log keeps in
+    /// memory.
+    pub log_bytes_max: u64,
     /// So many entries before a snapshot stay in the log, so that a follower that is a little behind need not be sent
-    /// the whole state (SwarmKit: 500).
+    /// the whole state (SwarmKit: 500) …
     pub keep_entries: u64,
+    /// … as far as they hold no more than this many bytes.
+    pub keep_bytes: u64,
     /// Proposed and not yet committed bytes that a leader holds at most; further proposals are refused.
     pub uncommitted_bytes_max: u64,
 }
@@ -33,8 +38,10 @@ impl Config {
             timing,
             seed,
             snapshot_entries: 10_000,
-            snapshot_bytes: 64 * 1024 * 1024,
+            snapshot_bytes: 8 * 1024 * 1024,
+            log_bytes_max: 64 * 1024 * 1024,
             keep_entries: 500,
+            keep_bytes: 4 * 1024 * 1024,
             uncommitted_bytes_max: 32 * 1024 * 1024,
         }
     }

@@ -120,6 +120,18 @@ impl MemLog {
         self.bytes
     }
 
+    /// How many entries up to this one hold no more than so many bytes together; at most `most`.
+    pub fn count_within(&self, index: u64, most: u64, bytes: u64) -> u64 {
+        let end = index.saturating_sub(self.before.0).min(self.entries.len() as u64);
+        let mut room = bytes;
+        let fits = |entry: &&Entry| {
+            let size = entry.data.len() as u64 + ENTRY_OVERHEAD_BYTES;
+            room.checked_sub(size).map(|rest| room = rest).is_some()
+        };
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        self.entries.range(..end as usize).rev().take(most).take_while(fits).count() as u64
+    }
+
     /// Replaces what conflicts and appends the rest. The entries are consecutive and connect.
     pub fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };

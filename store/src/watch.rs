@@ -17,10 +17,10 @@ use crate::{
 /// watcher further behind than that is faster with a new view. Counted with one more for each commit, so that the
 /// queue is bounded however small the commits are.
 pub const WATCHER_EVENTS_MAX: usize = 65_536;
-/// Commits kept for watches to resume from: some seconds of a busy cluster, hours of a quiet one.
+/// Commits kept for watches to resume from: half a minute of a busy cluster, hours of a quiet one.
 pub const HISTORY_COMMITS_MAX: usize = 10_000;
-/// Their size as log entries, in bytes.
-pub const HISTORY_BYTES_MAX: usize = 32 << 20;
+/// Their size as log entries, in bytes. In memory the objects before each change take about twice as much.
+pub const HISTORY_BYTES_MAX: usize = 8 << 20;
 
 /// What a watcher and the store share.
 struct Queue {

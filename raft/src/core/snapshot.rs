@@ -78,9 +78,10 @@ impl Core {
         if state.taking.is_some() || applied <= state.last || self.writes.installing() {
             return;
         }
-        let due = applied - state.last >= self.config.snapshot_entries
-            && state.bytes_since >= state.bytes / WORTH_ONE_IN
+        let many = applied - state.last >= self.config.snapshot_entries
             || state.bytes_since >= self.config.snapshot_bytes;
+        let due = many && state.bytes_since >= state.bytes / WORTH_ONE_IN
+            || state.bytes_since >= self.config.log_bytes_max;
         if !(state.forced || due && applied >= state.not_before) {
             return;
         }
@@ -145,7 +146,9 @@ impl Core {
         if self.snapshots.compact_all {
             return index;
         }
-        let through = index.saturating_sub(self.config.keep_entries);
+        let store = self.raw.store();
+        let kept = store.count_within(index, self.config.keep_entries, self.config.keep_bytes);
+        let through = index.saturating_sub(kept);
         if !self.is_leader() || self.raw.store().bytes() > KEPT_BYTES_MAX {
             return through;
         }

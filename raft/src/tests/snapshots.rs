@@ -40,6 +40,21 @@ fn bytes_also_make_a_snapshot_due() {
     assert!(group.status(0).snapshot_index > 0);
 }
 
+#[test]
+fn large_entries_before_a_snapshot_do_not_stay_in_the_log() {
+    let mut group = Group::with(1, |config| {
+        config.snapshot_bytes = 4000;
+        config.keep_bytes = 1000;
+    });
+    let text = "x".repeat(400);
+    for _ in 0..12 {
+        group.propose(0, &[&text]);
+    }
+    let status = group.status(0);
+    assert!(status.snapshot_index > 0, "{status:?}");
+    assert_eq!(status.snapshot_index - status.first_index + 1, 2, "two of them have room");
+}
+
 /// The recorder's snapshot holds everything that was ever written.
 #[test]
 fn a_large_snapshot_is_not_taken_again_for_a_few_small_entries() {

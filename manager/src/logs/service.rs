@@ -1,6 +1,6 @@
 //! The services Logs, for clients, and LogBroker, for nodes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use prost::Message as _;
@@ -24,6 +24,10 @@ use crate::dispatcher::calling_node;
 
 /// Bytes after which a message to the client is sent, though more wait: four of them are far below what clients take.
 const MESSAGE_BYTES_MAX: usize = 256 << 10;
+
+/// How long after what may be the end of a node's stream its reset may come, also by way of another manager. The request
+/// reads as if it had ended well in both cases, and a part must not be taken for the whole.
+const RESET_WITHIN: Duration = Duration::from_millis(200);
 
 type Stream<T> = BoxStream<'static, Result<T, Status>>;
 
@@ -207,6 +211,8 @@ pub(super) async fn publish(
                 return Err(status);
             }
             None => {
+                // Old engines end without saying so. A stream that was reset looks the same, and is dropped here.
+                sleep(RESET_WITHIN).await;
                 if let Some(source) = source {
                     source.done();
                 }
@@ -250,6 +256,8 @@ struct Publishing {
     /// The id by which the node was told of it.
     id: Id,
     subscription: Arc<Subscription>,
+    /// It was said how it ended.
+    ended: bool,
 }
 
 impl Publishing {
@@ -258,19 +266,22 @@ impl Publishing {
         let id: Id = id.parse().map_err(|_| unknown())?;
         let subscription = term.subscription(&id, &node).ok_or_else(unknown)?;
         subscription.sources(|sources| sources.publishing(&node));
-        Ok(Publishing { node, id, subscription })
+        Ok(Publishing { node, id, subscription, ended: false })
     }
 
-    fn done(&self) {
-        self.end(|sources| sources.done(&self.node));
+    fn done(mut self) {
+        let node = self.node;
+        self.end(|sources| sources.done(&node));
     }
 
-    fn lost(&self, how: &str) {
-        self.end(|sources| sources.lost(&self.node, how));
+    fn lost(mut self, how: &str) {
+        let node = self.node;
+        self.end(|sources| sources.lost(&node, how));
     }
 
     /// What becomes of an earlier stream tells nothing once the node was told again.
-    fn end(&self, change: impl FnOnce(&mut Sources)) {
+    fn end(&mut self, change: impl FnOnce(&mut Sources)) {
+        self.ended = true;
         self.subscription.sources(|sources| {
             if sources.id_for(&self.node).unwrap_or(self.subscription.id) == self.id {
                 change(sources);
@@ -281,7 +292,9 @@ impl Publishing {
 
 impl Drop for Publishing {
     fn drop(&mut self) {
-        // Nothing, when it is done.
-        self.lost("disconnected unexpectedly");
+        if !self.ended {
+            let node = self.node;
+            self.end(|sources| sources.lost(&node, "disconnected unexpectedly"));
+        }
     }
 }

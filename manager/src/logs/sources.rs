@@ -128,10 +128,13 @@ impl Sources {
         }
     }
 
-    /// The node has said all.
+    /// The node has said all; where a client follows, all for now.
     pub fn done(&mut self, node: &NodeId) {
         if let Some(source) = self.nodes.get_mut(node) {
-            *source = Source::Done;
+            *source = match self.follow {
+                true => Source::Told { until: None },
+                false => Source::Done,
+            };
         }
     }
 
@@ -325,6 +328,12 @@ mod tests {
         sources.lost(&node("a"), "disconnected unexpectedly");
         sources.lost(&node("a"), "is not available");
         assert_eq!(told(&mut sources), ["node a disconnected unexpectedly"]);
+        sources.listening(&node("a"), NOW);
+        assert_eq!(told(&mut sources), ["node a is back"]);
+        // It has said all, and will not say what comes.
+        sources.done(&node("a"));
+        sources.lost(&node("a"), "is not available");
+        assert_eq!(told(&mut sources), ["node a is not available"]);
         sources.listening(&node("a"), NOW);
         assert_eq!(told(&mut sources), ["node a is back"]);
         // Away and back between two looks.

@@ -229,6 +229,34 @@ async fn what_is_missing_is_said_and_nobody_is_waited_for_without_end() {
     assert_eq!(line(&mut client).await, format!("{INCOMPLETE}node a disconnected unexpectedly"));
 }
 
+/// A request that is reset reads as if it had ended well, moments before its handler is dropped.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_ends_without_a_word_and_is_gone_at_once_was_broken() {
+    let running = Running::begin().await;
+    let mut a = running.listen("a").await;
+    for (reset, expected) in
+        [(true, format!("{INCOMPLETE}node a disconnected unexpectedly")), (false, "the end".into())]
+    {
+        let mut client = running.subscribe(&["sa"], false).await;
+        let id = loop {
+            let message = told(&mut a).await;
+            if !message.close {
+                break message.id;
+            }
+        };
+        let from_a = running.publish("a");
+        from_a.say(&id, "a", "ta", "one").await;
+        assert_eq!(line(&mut client).await, "one");
+        let Publisher { sender, task } = from_a;
+        drop(sender);
+        sleep(Duration::from_millis(1)).await;
+        if reset {
+            task.abort();
+        }
+        assert_eq!(line(&mut client).await, expected);
+    }
+}
+
 /// Engines send both streams, whatever they are asked for.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_was_not_asked_for_is_left_out() {

@@ -264,7 +264,8 @@ impl Writer {
             return self.committed.advance(index, |_| Ok(Vec::new()));
         }
         // Ids in entries are random, so equal bytes are this very proposal, whatever became of its ticket.
-        if let Some(mut first) = self.pending.pop_front_if(|first| first.entry == data) {
+        let is_next = self.pending.front().is_some_and(|first| first.entry == data);
+        if is_next && let Some(mut first) = self.pending.pop_front() {
             let events = mem::take(&mut first.events);
             verdicts.0.push((first, Fate::Committed));
             return self.committed.advance(index, |tables| {

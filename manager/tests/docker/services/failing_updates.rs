@@ -34,7 +34,8 @@ async fn updates_that_fail_are_paused_rolled_back_or_gone_on_with() {
     let broken = spec.clone().script("exit 1").env("SPEC", "broken");
 
     it_is_paused_and_the_rest_is_left_alone(&scene, &service, &broken).await;
-    let good = spec.clone().updates(quick(FailureAction::Pause)).env("SPEC", "2");
+    let spec = spec.updates(quick(FailureAction::Pause));
+    let good = spec.clone().env("SPEC", "2");
     another_update_goes_on(&scene, &service, &good).await;
     what_is_started_first_and_does_not_start_takes_nothing_away(&scene, &service, &good).await;
     let broken = broken.updates(watchful(FailureAction::Rollback));

@@ -1,6 +1,6 @@
 //! Ids: 25 characters of lower-case base 36 (map §2.1), kept inline so that a key of an index is a plain copy.
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use rand::RngCore;
 
@@ -19,18 +19,20 @@ pub struct InvalidId {
 }
 
 /// An id of unspecified kind: inline, `Copy`, ordered like its text.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Id {
-    // Zero-padded, so that comparing arrays compares the texts.
-    bytes: [u8; ID_MAX_LEN],
-    len: u8,
+    // The text, zero-padded so that comparing arrays compares the texts, and its length as the last byte.
+    bytes: [u8; SIZE],
 }
+
+/// What an id takes in memory.
+const SIZE: usize = ID_MAX_LEN + 1;
 
 impl Id {
     /// Smaller than every id; the start of a range.
-    pub const MIN: Id = Id { bytes: [0; ID_MAX_LEN], len: 0 };
+    pub const MIN: Id = Id { bytes: [0; SIZE] };
     /// Greater than every id; the end of a range.
-    pub const MAX: Id = Id { bytes: [0xff; ID_MAX_LEN], len: u8::MAX };
+    pub const MAX: Id = Id { bytes: [u8::MAX; SIZE] };
 
     /// A new random id: 17 random bytes with the top bit set, as a number in base 36, characters 1 to 25 of it.
     pub fn random(rng: &mut (impl RngCore + ?Sized)) -> Id {
@@ -38,17 +40,48 @@ impl Id {
         rng.fill_bytes(&mut raw);
         raw[0] |= 0x80;
         let text = base36(&raw);
-        let mut bytes = [0; ID_MAX_LEN];
-        bytes[..ID_LEN].copy_from_slice(&text.as_bytes()[1..=ID_LEN]);
-        Id { bytes, len: ID_LEN as u8 }
+        Id::of_checked(&text.as_bytes()[1..=ID_LEN])
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
         // Ids are made of checked ASCII only; MIN and MAX are bounds and have no text.
-        std::str::from_utf8(self.bytes.get(..usize::from(self.len)).unwrap_or_default())
-            .unwrap_or_default()
+        let len = usize::from(self.bytes[ID_MAX_LEN]);
+        std::str::from_utf8(self.bytes.get(..len).unwrap_or_default()).unwrap_or_default()
     }
+
+    /// Of text that is no longer than an id may be.
+    fn of_checked(text: &[u8]) -> Id {
+        let mut bytes = [0; SIZE];
+        bytes[..text.len()].copy_from_slice(text);
+        bytes[ID_MAX_LEN] = text.len() as u8;
+        Id { bytes }
+    }
+}
+
+impl Ord for Id {
+    fn cmp(&self, other: &Id) -> Ordering {
+        compare(&self.bytes, &other.bytes)
+    }
+}
+
+impl PartialOrd for Id {
+    fn partial_cmp(&self, other: &Id) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Compares arrays as text is compared, in words. An ordered map does little else, and ids mostly differ in the first word.
+#[inline]
+pub fn compare(a: &[u8; SIZE], b: &[u8; SIZE]) -> Ordering {
+    let words = |bytes: &[u8; SIZE]| -> [u64; SIZE / 8] {
+        std::array::from_fn(|at| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[8 * at..][..8]);
+            u64::from_be_bytes(word)
+        })
+    };
+    words(a).cmp(&words(b))
 }
 
 /// A big-endian number in lower-case base 36, without padding.
@@ -81,9 +114,7 @@ impl FromStr for Id {
             let id = text.chars().take(2 * ID_MAX_LEN).collect();
             return Err(InvalidId { id });
         }
-        let mut bytes = [0; ID_MAX_LEN];
-        bytes[..text.len()].copy_from_slice(text.as_bytes());
-        Ok(Id { bytes, len: text.len() as u8 })
+        Ok(Id::of_checked(text.as_bytes()))
     }
 }
 
@@ -203,6 +234,20 @@ mod tests {
                 assert_eq!(a.cmp(&b), a.as_str().cmp(b.as_str()));
                 assert!(Id::MIN < a && a < Id::MAX);
             }
+        }
+    }
+
+    #[test]
+    fn arrays_compare_as_their_bytes_do() {
+        let mut rng = rand::rng();
+        let mut one = [0u8; SIZE];
+        for _ in 0..1000 {
+            rng.fill_bytes(&mut one);
+            let mut other = one;
+            assert_eq!(compare(&one, &other), Ordering::Equal);
+            let at = rng.next_u32() as usize % SIZE;
+            other[at] ^= 0x81;
+            assert_eq!(compare(&one, &other), one.cmp(&other));
         }
     }
 

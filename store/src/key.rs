@@ -3,7 +3,9 @@
 //! Text of up to 31 bytes is kept whole. Longer text keeps its first 23 bytes and a hash of all of it, so equal text has
 //! equal keys, but equal keys do not prove equal text: a query checks what an index offers against the object.
 
-use skep_proto::ids::Id;
+use std::cmp::Ordering;
+
+use skep_proto::ids::{self, Id};
 
 const SIZE: usize = 32;
 const WHOLE_MAX: usize = SIZE - 1;
@@ -12,8 +14,20 @@ const HEAD: usize = WHOLE_MAX - 8;
 const HASHED: u8 = u8::MAX;
 
 /// A piece of text as a key of an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key([u8; SIZE]);
+
+impl Ord for Key {
+    fn cmp(&self, other: &Key) -> Ordering {
+        ids::compare(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Key {
     /// Not greater than any key.

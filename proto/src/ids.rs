@@ -87,16 +87,32 @@ pub fn compare(a: &[u8; SIZE], b: &[u8; SIZE]) -> Ordering {
 /// A big-endian number in lower-case base 36, without padding.
 pub fn base36(big_endian: &[u8]) -> String {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut number = big_endian.to_vec();
-    let mut text = Vec::new();
-    while number.iter().any(|&b| b != 0) {
-        let mut rest = 0u32;
-        for byte in &mut number {
-            let value = (rest << 8) | u32::from(*byte);
-            *byte = (value / 36) as u8;
-            rest = value % 36;
+    /// As many digits as fit into a word.
+    const PART_DIGITS: usize = 12;
+    const PART: u128 = 36u128.pow(PART_DIGITS as u32);
+    // In words, the highest first.
+    let mut number: Vec<u64> = big_endian
+        .rchunks(8)
+        .rev()
+        .map(|word| word.iter().fold(0, |word, &byte| (word << 8) | u64::from(byte)))
+        .collect();
+    let mut text = Vec::with_capacity(big_endian.len() * 2);
+    while number.iter().any(|&word| word != 0) {
+        let mut rest = 0;
+        for word in &mut number {
+            let value = (rest << 64) | u128::from(*word);
+            // Less than a word, since the rest is less than the divisor.
+            *word = (value / PART) as u64;
+            rest = value % PART;
         }
-        text.push(DIGITS[rest as usize]);
+        let mut part = rest as u64;
+        for _ in 0..PART_DIGITS {
+            text.push(DIGITS[(part % 36) as usize]);
+            part /= 36;
+        }
+    }
+    while text.len() > 1 && text.last() == Some(&b'0') {
+        text.pop();
     }
     if text.is_empty() {
         text.push(b'0');
@@ -105,11 +121,23 @@ pub fn base36(big_endian: &[u8]) -> String {
     text.into_iter().map(char::from).collect()
 }
 
+/// Which bytes may stand in an id.
+const ALLOWED: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < allowed.len() {
+        let b = byte as u8;
+        allowed[byte] = b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+        byte += 1;
+    }
+    allowed
+};
+
 impl FromStr for Id {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Id, InvalidId> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+        let allowed = |b: u8| ALLOWED[usize::from(b)];
         if text.is_empty() || text.len() > ID_MAX_LEN || !text.bytes().all(allowed) {
             let id = text.chars().take(2 * ID_MAX_LEN).collect();
             return Err(InvalidId { id });
@@ -265,5 +293,10 @@ mod tests {
         assert_eq!(base36(&[35]), "z");
         assert_eq!(base36(&[1, 0]), "74");
         assert_eq!(base36(&[0xff; 4]), "1z141z3");
+        // 2^128, 36^12 and 36^12 - 1.
+        let large = [&[1][..], &[0; 16]].concat();
+        assert_eq!(base36(&large), "f5lxx1zz5pnorynqglhzmsp34");
+        assert_eq!(base36(&36u64.pow(12).to_be_bytes()), "1000000000000");
+        assert_eq!(base36(&(36u64.pow(12) - 1).to_be_bytes()), "zzzzzzzzzzzz");
     }
 }

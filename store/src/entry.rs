@@ -26,30 +26,30 @@ const ACTION_KIND: u32 = 1;
 /// A key of a field below 16, or a small enum value.
 const SHORT: usize = 1;
 
-/// Encodes what a transaction changed, under an id that no other entry has.
-pub(crate) fn encode(id: u64, events: &[Event]) -> Bytes {
-    let lengths: Vec<usize> = events.iter().map(action_len).collect();
-    let actions: usize = lengths.iter().map(|&len| SHORT + delimited(len)).sum();
+/// Encodes what a transaction changed, under an id that no other entry has. Each event comes with the length of its object,
+/// which takes a while to find out.
+pub(crate) fn encode(id: u64, events: &[Event], lengths: &[usize]) -> Bytes {
+    let actions: usize = lengths.iter().map(|&len| action_room(len)).sum();
     let mut entry = BytesMut::with_capacity(SHORT + encoded_len_varint(id) + actions);
     encode_key(REQUEST_ID, WireType::Varint, &mut entry);
     encode_varint(id, &mut entry);
-    for (event, len) in events.iter().zip(lengths) {
+    for (event, &len) in events.iter().zip(lengths) {
         encode_key(REQUEST_ACTION, WireType::LengthDelimited, &mut entry);
-        encode_varint(len as u64, &mut entry);
+        encode_varint(action_len(len) as u64, &mut entry);
         encode_key(ACTION_KIND, WireType::Varint, &mut entry);
         encode_varint(action_kind(event.action()) as u64, &mut entry);
-        encode_target(event, &mut entry);
+        encode_target(event, len, &mut entry);
     }
     entry.freeze()
 }
 
-/// What one event adds to an entry.
-pub(crate) fn encoded_len(event: &Event) -> usize {
-    SHORT + delimited(action_len(event))
+/// What an event whose object has this length adds to an entry.
+pub(crate) fn action_room(target_len: usize) -> usize {
+    SHORT + delimited(action_len(target_len))
 }
 
-fn action_len(event: &Event) -> usize {
-    SHORT + SHORT + SHORT + delimited(target_len(event))
+fn action_len(target_len: usize) -> usize {
+    SHORT + SHORT + SHORT + delimited(target_len)
 }
 
 fn delimited(len: usize) -> usize {
@@ -66,17 +66,18 @@ fn action_kind(action: Action) -> StoreActionKind {
 
 macro_rules! targets {
     ($($Kind:ident $field:ident $Id:ident $tag:literal,)*) => {
-        fn target_len(event: &Event) -> usize {
+        /// Length of an event's object.
+        pub(crate) fn target_len(event: &Event) -> usize {
             match event {
                 $(Event::$Kind(change) => change.object().map_or(0, |o| o.encoded_len()),)*
             }
         }
 
-        fn encode_target(event: &Event, entry: &mut BytesMut) {
+        fn encode_target(event: &Event, len: usize, entry: &mut BytesMut) {
             match event {
                 $(Event::$Kind(change) => if let Some(object) = change.object() {
                     encode_key($tag, WireType::LengthDelimited, entry);
-                    encode_varint(object.encoded_len() as u64, entry);
+                    encode_varint(len as u64, entry);
                     object.encode_raw(entry);
                 })*
             }

@@ -2,6 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
+use bytes::Bytes;
 use prost_types::Timestamp;
 use skep_proto::swarmkit::{Meta, Version};
 
@@ -13,6 +14,8 @@ use crate::{Event, Object, StoreError, Tables, entry};
 pub struct Tx {
     tables: Tables,
     events: Vec<Event>,
+    /// Of each event's object, encoded.
+    lengths: Vec<usize>,
     /// Of the events, encoded.
     bytes: usize,
     version: u64,
@@ -29,7 +32,7 @@ impl Deref for Tx {
 
 impl Tx {
     pub(crate) fn new(tables: Tables, version: u64, now: Timestamp) -> Tx {
-        Tx { tables, events: Vec::new(), bytes: 0, version, now }
+        Tx { tables, events: Vec::new(), lengths: Vec::new(), bytes: 0, version, now }
     }
 
     /// Adds an object and returns it as it is stored, with its version and times set.
@@ -106,12 +109,15 @@ impl Tx {
     /// Takes back every change after the first `changes`.
     pub(crate) fn roll_back(&mut self, changes: usize) {
         let undone = self.events.split_off(changes);
-        self.bytes -= undone.iter().map(entry::encoded_len).sum::<usize>();
+        let lengths = self.lengths.split_off(changes);
+        self.bytes -= lengths.into_iter().map(entry::action_room).sum::<usize>();
         entry::undo(&mut self.tables, undone);
     }
 
-    pub(crate) fn finish(self) -> (Tables, Vec<Event>, u64) {
-        (self.tables, self.events, self.version)
+    /// The tables, what was changed in them, and the transaction's entry under this id.
+    pub(crate) fn finish(self, id: u64) -> (Tables, Vec<Event>, Bytes) {
+        let entry = entry::encode(id, &self.events, &self.lengths);
+        (self.tables, self.events, entry)
     }
 
     /// Takes everything back and gives the tables as they were.
@@ -131,7 +137,9 @@ impl Tx {
     fn record<T: Object>(&mut self, change: crate::Change<T>) -> Arc<T> {
         let object = change.object().expect("a change has an object before or after").clone();
         let event = T::event(change);
-        self.bytes += entry::encoded_len(&event);
+        let length = entry::target_len(&event);
+        self.bytes += entry::action_room(length);
+        self.lengths.push(length);
         self.events.push(event);
         object
     }

@@ -136,13 +136,13 @@ impl Writer {
     pub(crate) fn propose(
         &mut self,
         tx: Tx,
-        permit: OwnedSemaphorePermit,
+        mut permit: OwnedSemaphorePermit,
         room: usize,
     ) -> Result<Waiter, Refusal> {
-        let (mut tables, events, version) = tx.finish();
-        let proposed = self.propose_entry(&events);
-        let (epoch, entry) = match proposed {
-            Ok(proposed) => proposed,
+        let version = tx.version();
+        let (mut tables, events, entry) = tx.finish(self.rng.next_u64() | REQUEST_ID_HIGH_BIT);
+        let epoch = match self.propose_entry(&entry) {
+            Ok(epoch) => epoch,
             Err(why) => {
                 entry::undo(&mut tables, events);
                 self.head = Some(tables);
@@ -152,7 +152,6 @@ impl Writer {
         self.head = Some(tables);
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let mut permit = permit;
         drop(permit.split(permit.num_permits().saturating_sub(entry.len().max(room))));
         let (sender, waiter) = oneshot::channel();
         self.pending.push_back(Pending {
@@ -167,15 +166,14 @@ impl Writer {
         Ok(waiter)
     }
 
-    /// Proposes what happened under the next ticket; the epoch and the entry.
-    fn propose_entry(&mut self, events: &[Event]) -> Result<(u64, Bytes), Refusal> {
+    /// Proposes an entry under the next ticket, and gives the epoch.
+    fn propose_entry(&self, entry: &Bytes) -> Result<u64, Refusal> {
         let leading = self.leading.as_ref().ok_or(Refusal::NotLeader)?;
-        let entry = entry::encode(self.rng.next_u64() | REQUEST_ID_HIGH_BIT, events);
         if entry.len() > PROPOSAL_BYTES_MAX {
             return Err(Refusal::TooLarge);
         }
         leading.proposer.propose(leading.epoch, self.next_ticket, entry.clone())?;
-        Ok((leading.epoch, entry))
+        Ok(leading.epoch)
     }
 
     /// Resolves when everything that the head holds now is committed; none if it is already.

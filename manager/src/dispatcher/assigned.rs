@@ -1,7 +1,7 @@
 //! The stream of a node's assignments: everything once, then what changed.
 //!
-//! A change is sent at once when nothing was sent for a while, and what follows it closely is gathered into the next
-//! message. So a lone change does not wait, and a wave does not become a message per task: how long is gathered grows with
+//! A change is sent at once when nothing was sent for a while and no wave is on its way ([`super::wave`]), and what follows
+//! it closely is gathered into the next message. So a lone change does not wait, and a wave does not become a message per task: how long is gathered grows with
 //! the number of sessions, since together they are to cost a bounded share of the leader.
 
 use std::sync::Arc;
@@ -61,8 +61,13 @@ impl Assigned {
         };
         if self.left.is_empty() {
             self.woken(None).await?;
-            let until = sent + gathering(self.leadership.sessions.len());
-            if Instant::now() < until {
+            let gathering = gathering(self.leadership.sessions.len());
+            let now = Instant::now();
+            let until = match self.leadership.wave.lock().is_high(self.leadership.now()) {
+                true => now + gathering,
+                false => sent + gathering,
+            };
+            if now < until {
                 self.woken(Some(until)).await?;
             }
         }
@@ -123,6 +128,9 @@ fn messages<T: Send + 'static, S: Send + 'static>(
             let message = compose(&mut sent, &view, &mut dirty, first);
             assigned.left = dirty;
             if let Some(message) = message {
+                if !first {
+                    assigned.leadership.wave.lock().sent(assigned.leadership.now());
+                }
                 assigned.sent = Some(Instant::now());
                 return Some((Ok(message), Some((assigned, sent))));
             }

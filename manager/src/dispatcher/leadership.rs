@@ -34,6 +34,7 @@ use super::{
         GRACE_PERIODS, HEARTBEAT_JITTER, NODE_WRITES_QUEUED_MAX, Registrations,
         UNKNOWN_GRACE_PERIODS, configured_period, jittered,
     },
+    wave::Wave,
 };
 use crate::group::Group;
 
@@ -50,6 +51,8 @@ pub(super) struct Leadership {
     pub reported: Notify,
     pub common: watch::Sender<Arc<Common>>,
     pub metrics: DispatcherMetrics,
+    /// Of the messages with assignments.
+    pub wave: Mutex<Wave>,
     began: Instant,
     registrations: Mutex<HashMap<NodeId, Registrations>>,
     period_ms: AtomicU64,
@@ -73,6 +76,7 @@ impl Leadership {
             reported: Notify::new(),
             common: watch::Sender::default(),
             metrics: config.metrics.clone(),
+            wave: Mutex::default(),
             began: Instant::now(),
             registrations: Mutex::default(),
             period_ms: AtomicU64::new(0),

@@ -33,6 +33,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod wave;
 
 use std::sync::Arc;
 

@@ -40,14 +40,15 @@ pub const REPORT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// How long a node that registers is kept waiting for a leader that was elected and does not serve yet. Engines give up
 /// at 5 s.
 pub const BEGIN_WITHIN: Duration = Duration::from_secs(2);
-/// Messages with assignments that all sessions together are to be sent in a second, at most: at about 40 µs each they
-/// take less than half a core from the leader while a wave of tasks lasts.
-pub const ASSIGNMENT_MESSAGES_PER_SECOND: u32 = 10_000;
+/// Messages with assignments that all sessions together are to be sent in a second, at most: each costs the leader about
+/// 40 µs, and as much again for the report that answers it, so they take a third of a core while a wave of tasks lasts.
+pub const ASSIGNMENT_MESSAGES_PER_SECOND: u32 = 4_000;
 /// The least time between two messages with assignments to one node: little beside a round trip and an fsync, and enough
 /// to find the tasks of one decision of the scheduler together.
 pub const ASSIGNMENT_GATHERING_MIN: Duration = Duration::from_millis(5);
-/// The longest: SwarmKit's, which gathers that long from the last change on.
-pub const ASSIGNMENT_GATHERING_MAX: Duration = Duration::from_millis(100);
+/// The longest, whatever the number of sessions: a wave that is worth gathering takes longer. (SwarmKit gathers for 100 ms from
+/// the last change on.)
+pub const ASSIGNMENT_GATHERING_MAX: Duration = Duration::from_millis(250);
 /// Requests to write a node's state that may wait; senders wait for room beyond it. More than the nodes that one
 /// leader is to carry, so that all of them can register at once.
 pub const NODE_WRITES_QUEUED_MAX: usize = 16_384;
@@ -137,7 +138,7 @@ mod tests {
     fn the_more_sessions_the_longer_changes_are_gathered() {
         let ms = Duration::from_millis;
         for (sessions, expected) in
-            [(0, 5), (10, 5), (100, 10), (500, 50), (1_000, 100), (10_000, 100), (usize::MAX, 100)]
+            [(0, 5), (10, 5), (100, 25), (500, 125), (1_000, 250), (10_000, 250), (usize::MAX, 250)]
         {
             assert_eq!(gathering(sessions), ms(expected), "{sessions}");
         }

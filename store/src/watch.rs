@@ -20,7 +20,7 @@ pub const WATCHER_EVENTS_MAX: usize = 65_536;
 /// Commits kept for watches to resume from: half a minute of a busy cluster, hours of a quiet one.
 pub const HISTORY_COMMITS_MAX: usize = 10_000;
 /// Their size as log entries, in bytes. In memory the objects before each change take about twice as much.
-pub const HISTORY_BYTES_MAX: usize = 4 << 20;
+pub const HISTORY_BYTES_MAX: usize = 2 << 20;
 
 /// What a watcher and the store share.
 struct Queue {

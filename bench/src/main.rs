@@ -20,6 +20,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// As in `skepd`; thousands of simulated workers are to cost little beside what is measured.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Load and measurement against any SwarmKit-compatible manager.
 #[derive(Debug, Parser)]
 #[command(name = "skep-bench", version, max_term_width = 100)]

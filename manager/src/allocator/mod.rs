@@ -7,10 +7,12 @@
 //! their status says so.
 
 pub mod decide;
+pub mod ipam;
 mod pass;
 pub mod ports;
 #[cfg(test)]
 mod tests;
+pub mod vxlan;
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -44,8 +44,11 @@ const SECRETS: &[&str] = &[
 ];
 
 /// Fields whose message many objects have in common: they hold it shared, see `shared.rs`.
-const SHARED: &[(&str, &str, &str)] =
-    &[("Task", "spec", "TaskSpec"), ("ServiceSpec", "task", "TaskSpec")];
+const SHARED: &[(&str, &str, &str)] = &[
+    ("Task", "spec", "TaskSpec"),
+    ("ServiceSpec", "task", "TaskSpec"),
+    ("NetworkAttachment", "network", "Network"),
+];
 /// The package that stands for shared messages while code is generated.
 const SHARED_PACKAGE: &str = "skep.shared";
 
@@ -68,6 +71,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(
             format!(".{SHARED_PACKAGE}.TaskSpec"),
             "crate::shared::Shared<crate::swarmkit::TaskSpec>",
+        )
+        .extern_path(
+            format!(".{SHARED_PACKAGE}.Network"),
+            "crate::shared::Shared<crate::swarmkit::Network>",
         )
         .compile_fds(with_shared_fields(FileDescriptorSet::decode(&*encoded)?)?)?;
     Ok(())

@@ -13,7 +13,7 @@ use std::{
 
 use rand::{SeedableRng as _, rngs::StdRng};
 use skep_ca::Clock;
-use skep_manager::orchestrator;
+use skep_manager::{allocator::Book, orchestrator};
 use skep_proto::{
     ids::{NodeId, ServiceId, TaskId},
     swarmkit::{
@@ -171,7 +171,7 @@ async fn bench(replicas: u64) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime can be built").block_on(async {
             tokio::select! {
-                () = orchestrator::run(orchestrated, Clock::system(), StdRng::seed_from_u64(2)) => {}
+                () = orchestrator::run(orchestrated, Book::default(), Clock::system(), StdRng::seed_from_u64(2)) => {}
                 () = stopped.notified() => {}
             }
         });

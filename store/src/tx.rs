@@ -19,6 +19,7 @@ pub struct Tx {
     /// Of the events, encoded.
     bytes: usize,
     version: u64,
+    lineage: u64,
     now: Timestamp,
 }
 
@@ -31,8 +32,8 @@ impl Deref for Tx {
 }
 
 impl Tx {
-    pub(crate) fn new(tables: Tables, version: u64, now: Timestamp) -> Tx {
-        Tx { tables, events: Vec::new(), lengths: Vec::new(), bytes: 0, version, now }
+    pub(crate) fn new(tables: Tables, version: u64, lineage: u64, now: Timestamp) -> Tx {
+        Tx { tables, events: Vec::new(), lengths: Vec::new(), bytes: 0, version, lineage, now }
     }
 
     /// Adds an object and returns it as it is stored, with its version and times set.
@@ -91,6 +92,13 @@ impl Tx {
         self.version
     }
 
+    /// Which line of transactions this one goes on. As long as it stays the same, everything that earlier calls wrote, in this
+    /// transaction or in others, is in these tables or was changed by a later write; it is another one as soon as anything
+    /// that was written was taken back, refused, or given up with the leadership. For who keeps a memory of what it wrote.
+    pub fn lineage(&self) -> u64 {
+        self.lineage
+    }
+
     /// The time of this transaction; every object written in it carries the same.
     pub fn now(&self) -> Timestamp {
         self.now
@@ -109,6 +117,9 @@ impl Tx {
     /// Takes back every change after the first `changes`.
     pub(crate) fn roll_back(&mut self, changes: usize) {
         let undone = self.events.split_off(changes);
+        if !undone.is_empty() {
+            self.lineage += 1;
+        }
         let lengths = self.lengths.split_off(changes);
         self.bytes -= lengths.into_iter().map(entry::action_room).sum::<usize>();
         entry::undo(&mut self.tables, undone);
@@ -120,10 +131,10 @@ impl Tx {
         (self.tables, self.events, entry)
     }
 
-    /// Takes everything back and gives the tables as they were.
-    pub(crate) fn abort(mut self) -> Tables {
+    /// Takes everything back and gives the tables as they were, and their lineage.
+    pub(crate) fn abort(mut self) -> (Tables, u64) {
         self.roll_back(0);
-        self.tables
+        (self.tables, self.lineage)
     }
 
     fn meta(&self, created_at: Timestamp) -> Meta {

@@ -75,6 +75,8 @@ pub(crate) struct Writer {
     pending: VecDeque<Pending>,
     /// What is committed with all that is pending. None while a transaction works on it, and until the first one.
     head: Option<Tables>,
+    /// Of the head; see [`Tx::lineage`].
+    lineage: u64,
     next_ticket: u64,
     pub(crate) watches: Watches,
 }
@@ -92,6 +94,7 @@ impl Writer {
             leading: None,
             pending: VecDeque::new(),
             head: None,
+            lineage: 0,
             next_ticket: 1,
             watches: Watches::new(),
         }
@@ -122,14 +125,16 @@ impl Writer {
         let tables = self.head.take().unwrap_or_else(|| {
             let mut tables = self.committed.tables();
             self.pending.iter().for_each(|pending| entry::redo(&mut tables, &pending.events));
+            self.lineage += 1;
             tables
         });
-        Ok(Tx::new(tables, version, Timestamp::from((self.clock)())))
+        Ok(Tx::new(tables, version, self.lineage, Timestamp::from((self.clock)())))
     }
 
     /// Takes back what the transaction did.
     pub(crate) fn abort(&mut self, tx: Tx) {
-        self.head = Some(tx.abort());
+        let (tables, lineage) = tx.abort();
+        (self.head, self.lineage) = (Some(tables), lineage);
     }
 
     /// Proposes what the transaction has changed, and moves the head on; takes it back if it is refused.
@@ -140,12 +145,14 @@ impl Writer {
         room: usize,
     ) -> Result<Waiter, Refusal> {
         let version = tx.version();
+        self.lineage = tx.lineage();
         let (mut tables, events, entry) = tx.finish(self.rng.next_u64() | REQUEST_ID_HIGH_BIT);
         let epoch = match self.propose_entry(&entry) {
             Ok(epoch) => epoch,
             Err(why) => {
                 entry::undo(&mut tables, events);
                 self.head = Some(tables);
+                self.lineage += 1;
                 return Err(why);
             }
         };

@@ -1,18 +1,27 @@
-//! The allocator: gives services the ports that they publish, and new tasks what they need before they may be
-//! scheduled, which makes them pending.
+//! The allocator: gives networks their subnets, services the ports that they publish and their virtual addresses, nodes the
+//! addresses of their load balancers, and new tasks what they need before they may be scheduled, which makes them pending.
 //!
-//! What is given is decided in pure modules: [`ports`] (which port goes to whom) and [`decide`] (what becomes of a service
-//! or task). The loop here keeps what is dirty, decides inside the transaction that writes, and keeps what has to wait
-//! until something changes that it waits for. Addresses are not given out: tasks on networks that span nodes wait, and
-//! their status says so.
+//! What is given is decided in pure modules: [`ipam`] (which address goes to whom), [`vxlan`] and [`ports`] likewise,
+//! [`network`], [`endpoint`] and [`nodes`] (what becomes of an object). [`give`] puts them together inside of a transaction,
+//! for the loop here and for whoever creates tasks ([`create`]); what was given is remembered in the [`book`]. The loop
+//! keeps what is dirty, has it given what it needs, and keeps what has to wait by what it waits for ([`waiting`]), until
+//! that becomes free.
 
+pub mod book;
 pub mod decide;
+mod endpoint;
+mod give;
 pub mod ipam;
+mod network;
+mod nodes;
 mod pass;
 pub mod ports;
+mod survey;
 #[cfg(test)]
 mod tests;
 pub mod vxlan;
+mod waiting;
+mod waits;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -21,15 +30,23 @@ use std::{
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use skep_proto::{
-    ids::{NetworkId, ServiceId, TaskId},
-    prost_types::Timestamp,
-    swarmkit::{Network, Service, Task, TaskState},
+    ids::{NetworkId, NodeId, ServiceId, TaskId},
+    swarmkit::{Network, Node, Service, Task, TaskState},
 };
-use skep_store::{Action, By, Commit, Event, Kind, Select, Selector, Store, Tables, Watcher};
+use skep_store::{
+    By, Change, Commit, Event, Kind, Selector, Store, StoreError, Tables, Tx, Watcher,
+};
 use tokio::time::sleep;
 
-pub use decide::{Waits, endowed};
-use pass::{Allocation, Item, Outcome, SharedCursor};
+use crate::control::is_ingress_network;
+
+pub use book::Book;
+pub use endpoint::endowed;
+use pass::{Allocation, Item, Outcome, Work};
+pub use survey::{Survey, network_state};
+use waiting::Waiting;
+use waits::Need;
+pub use waits::Waits;
 
 /// Objects taken into one pass: fifty log entries, so that what comes meanwhile does not wait for all of a wave.
 const PASS_ITEMS_MAX: usize = 10_000;
@@ -40,39 +57,32 @@ const PASSES_IN_FLIGHT_MAX: usize = 4;
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Allocates for as long as this manager leads. Never returns; safe to drop: the next leader goes on from the store.
-pub async fn run(store: Store) {
-    let cursor = SharedCursor::default();
+pub async fn run(store: Store, book: Book) {
     loop {
         let (view, watcher) = store.watch(selector());
-        let allocator = Allocator::begin(store.clone(), &view, cursor.clone());
+        // What ended before this view was made nobody will tell.
+        book.forget();
+        let allocator = Allocator::begin(store.clone(), &view, book.clone());
         drop(view);
         allocator.follow(watcher).await;
-        tracing::warn!("fell behind the store: looking at all new tasks again");
+        tracing::warn!("fell behind the store: looking at everything that lacks something again");
     }
 }
 
-/// A task that is about to be created: pending from the start when it has all that it needs, which saves a write of nearly
-/// every task. Any other stays new, and the allocator goes on with it. To be asked inside the transaction that creates it.
-pub fn admit(tables: &Tables, task: Task, now: Timestamp) -> Task {
-    let service = decide::service_of(tables, &task);
-    let known = service.map_or(task.service_id.is_empty(), |service| decide::is_current(service));
-    if !known || !decide::is_new(&task) {
-        return task;
+/// Creates a task: pending from the start when it can be given all that it needs, which saves a write of nearly every task.
+/// Any other is new, and the allocator goes on with it.
+pub fn create(tx: &mut Tx, book: &Book, task: Task) -> Result<(), StoreError> {
+    if !decide::is_new(&task) {
+        return tx.create(task).map(drop);
     }
-    match decide::admitted(tables, &task, service.map(|service| &**service), now) {
-        Ok(pending) => pending,
-        Err(_) => task,
-    }
+    let mut ledger = book.open(tx);
+    let task = pass::admitted(tx, &mut ledger, task)?;
+    tx.create(task).inspect_err(|_| ledger.spoil()).map(drop)
 }
 
-/// New tasks, and what they depend on. A change of a task that is past this is not even queued.
+/// What may lack something, and what may end.
 fn selector() -> Selector {
-    let tasks = Select {
-        kind: Kind::Task,
-        actions: Action::ALL.to_vec(),
-        filters: vec![By::TaskState(TaskState::New)],
-    };
-    Selector::any([Select::kind(Kind::Network), Select::kind(Kind::Service), tasks])
+    Selector::kinds(&[Kind::Network, Kind::Service, Kind::Node, Kind::Task])
 }
 
 /// What has to be looked at, in the order in which one needs the other.
@@ -80,50 +90,88 @@ fn selector() -> Selector {
 struct Dirty {
     networks: BTreeSet<NetworkId>,
     services: BTreeSet<ServiceId>,
+    /// A task that has its node waits for the node's load balancer, so these come first.
+    nodes: BTreeSet<NodeId>,
     tasks: BTreeSet<TaskId>,
 }
 
-/// What could not be had and is tried again when something changes.
-#[derive(Default)]
-struct Waiting {
-    /// Services without ports, and the tasks that wait for them.
-    services: HashMap<ServiceId, BTreeSet<TaskId>>,
-    /// Tasks without networks.
-    tasks: BTreeSet<TaskId>,
+impl Dirty {
+    fn insert(&mut self, item: Item) {
+        match item {
+            Item::Network(id) => self.networks.insert(id),
+            Item::Service(id) => self.services.insert(id),
+            Item::Node(id) => self.nodes.insert(id),
+            Item::Task(id) => self.tasks.insert(id),
+        };
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let networks = self.networks.pop_first().map(Item::Network);
+        networks
+            .or_else(|| self.services.pop_first().map(Item::Service))
+            .or_else(|| self.nodes.pop_first().map(Item::Node))
+            .or_else(|| self.tasks.pop_first().map(Item::Task))
+    }
 }
 
 struct Allocator {
     store: Store,
-    cursor: SharedCursor,
+    book: Book,
+    in_use: nodes::InUse,
     dirty: Dirty,
     waiting: Waiting,
-    /// Counts changes that something may have waited for. A pass that was begun before one may have missed it.
-    relieved: u64,
+    /// What services that wait were told last: their tasks say the same.
+    told: HashMap<ServiceId, Need>,
+    /// Needs that something may have been freed for since anybody looked.
+    relieved: BTreeSet<Need>,
+    /// Items that are tried again since one thing of many became free, and what it was.
+    woken: HashMap<Item, Need>,
+    /// Counts commits with something that items may wait for.
+    moment: u64,
+    /// When that was last, for needs that became free while passes were in flight: one of these may have missed it.
+    freed_at: HashMap<Need, u64>,
 }
 
 type Pass = BoxFuture<'static, Vec<(Item, Outcome)>>;
 
 impl Allocator {
-    fn begin(store: Store, tables: &Tables, cursor: SharedCursor) -> Allocator {
+    fn begin(store: Store, tables: &Tables, book: Book) -> Allocator {
         let mut dirty = Dirty::default();
-        let networks = tables.all::<Network>().filter(|n| decide::with_driver(n).is_some());
+        let networks = tables.all::<Network>().filter(|n| !network::is_allocated(n));
         dirty.networks.extend(networks.filter_map(|network| network.id.parse::<NetworkId>().ok()));
-        let services = tables.all::<Service>().filter(|service| !decide::is_current(service));
-        dirty.services.extend(services.filter_map(|service| service.id.parse::<ServiceId>().ok()));
+        // Of these nearly all lack nothing, and cost no write.
+        let services = tables.all::<Service>();
+        dirty.services.extend(services.filter_map(|s| s.id.parse::<ServiceId>().ok()));
+        dirty.nodes.extend(tables.all::<Node>().filter_map(|node| node.id.parse::<NodeId>().ok()));
         let tasks = tables.find::<Task>(By::TaskState(TaskState::New));
         dirty.tasks.extend(tasks.filter_map(|task| task.id.parse::<TaskId>().ok()));
-        Allocator { store, cursor, dirty, waiting: Waiting::default(), relieved: 0 }
+        Allocator {
+            store,
+            book,
+            in_use: nodes::InUse::of(tables),
+            dirty,
+            waiting: Waiting::default(),
+            told: HashMap::new(),
+            relieved: BTreeSet::new(),
+            woken: HashMap::new(),
+            moment: 0,
+            freed_at: HashMap::new(),
+        }
     }
 
     /// Works until the watcher has fallen behind.
     async fn follow(mut self, mut watcher: Watcher) {
         let mut passes = FuturesUnordered::new();
         loop {
+            self.wake();
             while passes.len() < PASSES_IN_FLIGHT_MAX
                 && let Some(pass) = self.next_pass()
             {
-                let begun = self.relieved;
+                let begun = self.moment;
                 passes.push(async move { (begun, pass.await) });
+            }
+            if passes.is_empty() {
+                self.freed_at.clear();
             }
             tokio::select! {
                 biased;
@@ -145,100 +193,159 @@ impl Allocator {
     }
 
     fn take_up(&mut self, commit: &Commit) {
+        let mut freed = BTreeSet::new();
         for event in &commit.events {
             match event {
-                Event::Network(change) => {
-                    if change.new.as_deref().is_some_and(|n| decide::with_driver(n).is_some()) {
-                        self.dirty.networks.insert(change.id.into());
+                Event::Network(change) => self.network_changed(change, &mut freed),
+                Event::Service(change) => self.service_changed(change, &mut freed),
+                Event::Node(change) => match (&change.old, &change.new) {
+                    (None, Some(_)) => drop(self.dirty.nodes.insert(change.id.into())),
+                    (Some(old), None) => {
+                        self.book.node_removed(old, &mut freed);
+                        self.forget(Item::Node(change.id.into()));
                     }
-                    self.retry_all();
-                }
-                Event::Service(change) => {
-                    let id = change.id.into();
-                    if change.new.as_deref().is_some_and(|service| !decide::is_current(service)) {
-                        self.dirty.services.insert(id);
+                    (Some(old), Some(new)) if old.attachments != new.attachments => {
+                        nodes::lost(old, new, &mut freed);
                     }
-                    let ports =
-                        |service: &Service| service.endpoint.clone().unwrap_or_default().ports;
-                    let had = change.old.as_deref().map(ports).unwrap_or_default();
-                    if !had.is_empty()
-                        && change.new.as_deref().map(ports).unwrap_or_default() != had
-                    {
-                        self.retry_services();
-                    } else {
-                        self.retry_service(id);
-                    }
-                }
-                Event::Task(change) => {
-                    let id = change.id.into();
-                    match (&change.old, &change.new) {
-                        (_, None) => self.forget(id, change.old.as_deref()),
-                        (None, Some(_)) => {
-                            self.dirty.tasks.insert(id);
-                        }
-                        // A change of a task that stays new is our own reason in its status, or a new desired state.
-                        (Some(_), Some(task)) if !decide::is_new(task) => {
-                            self.forget(id, Some(task));
-                            self.dirty.tasks.insert(id);
-                        }
-                        (Some(_), Some(_)) => {}
-                    }
-                }
+                    _ => {}
+                },
+                Event::Task(change) => self.task_changed(change, &mut freed),
                 _ => {}
+            }
+        }
+        if !freed.is_empty() {
+            self.moment += 1;
+            let moment = self.moment;
+            self.freed_at.extend(freed.iter().map(|need| (*need, moment)));
+            self.relieved.append(&mut freed);
+        }
+    }
+
+    fn network_changed(&mut self, change: &Change<Network>, freed: &mut BTreeSet<Need>) {
+        let id: NetworkId = change.id.into();
+        freed.insert(Need::Network(id));
+        match &change.new {
+            Some(network) if !network::is_allocated(network) => {
+                self.dirty.networks.insert(id);
+            }
+            Some(_) => {}
+            None => {
+                self.book.network_removed(id, freed);
+                self.forget(Item::Network(id));
+                freed.extend(self.waiting.of_network(id));
+            }
+        }
+        let on_every_node =
+            |network: &Option<_>| network.as_deref().is_some_and(nodes::is_on_every_node);
+        if on_every_node(&change.old) != on_every_node(&change.new) {
+            let view = self.store.view();
+            let nodes = view.all::<Node>().filter_map(|node| node.id.parse::<NodeId>().ok());
+            self.dirty.nodes.extend(nodes);
+        }
+        if change.new.as_deref().is_some_and(is_ingress_network) {
+            freed.insert(Need::Ingress);
+        }
+    }
+
+    fn service_changed(&mut self, change: &Change<Service>, freed: &mut BTreeSet<Need>) {
+        let id = change.id.into();
+        freed.insert(Need::Service(id));
+        match &change.new {
+            Some(new) => {
+                let asks = |old: &Service| old.spec != new.spec;
+                if change.old.as_deref().is_none_or(asks) {
+                    self.dirty.services.insert(id);
+                }
+            }
+            None => {
+                self.told.remove(&id);
+                self.forget(Item::Service(id));
+            }
+        }
+        if let Some(old) = &change.old {
+            if change.new.is_none() {
+                self.book.service_removed(old, freed);
+            }
+            endpoint::lost(old, change.new.as_deref(), freed);
+        }
+    }
+
+    fn task_changed(&mut self, change: &Change<Task>, freed: &mut BTreeSet<Need>) {
+        let id: TaskId = change.id.into();
+        let (old, new) = (change.old.as_deref(), change.new.as_deref());
+        let was_new = old.is_some_and(|old| state(old) == TaskState::New as i32);
+        match new {
+            None => self.forget(Item::Task(id)),
+            Some(task) if old.is_none() && state(task) == TaskState::New as i32 => {
+                self.dirty.tasks.insert(id);
+            }
+            // A change of a task that stays new is our own reason in its status, or a new desired state.
+            Some(task) if was_new && !decide::is_new(task) => {
+                self.forget(Item::Task(id));
+                if state(task) == TaskState::New as i32 {
+                    self.dirty.tasks.insert(id);
+                }
+            }
+            Some(_) => {}
+        }
+        if let Some(old) = old.filter(|old| book::holds_addresses(old))
+            && !new.is_some_and(book::holds_addresses)
+        {
+            self.book.task_ended(old, freed);
+        }
+        self.dirty.nodes.extend(self.in_use.follow(old, new));
+    }
+
+    /// The item is not to be looked at any more.
+    fn forget(&mut self, item: Item) {
+        match item {
+            Item::Network(id) => self.dirty.networks.remove(&id),
+            Item::Service(id) => self.dirty.services.remove(&id),
+            Item::Node(id) => self.dirty.nodes.remove(&id),
+            Item::Task(id) => self.dirty.tasks.remove(&id),
+        };
+        self.waiting.remove(&item);
+        // Another may have what it was woken for.
+        self.relieved.extend(self.woken.remove(&item));
+    }
+
+    /// Makes those dirty again that waited for what became free: all of them, or as many as there are addresses.
+    fn wake(&mut self) {
+        for need in std::mem::take(&mut self.relieved) {
+            let max = match need {
+                Need::Address(network, family) => {
+                    let free = self.book.free(&network, family).unwrap_or(u128::MAX);
+                    let tried = self.woken.values().filter(|woken| **woken == need).count();
+                    usize::try_from(free).unwrap_or(usize::MAX).saturating_sub(tried)
+                }
+                _ => usize::MAX,
+            };
+            for item in self.waiting.take(&need, max) {
+                if matches!(need, Need::Address(..)) {
+                    self.woken.insert(item, need);
+                }
+                self.dirty.insert(item);
             }
         }
     }
 
-    fn forget(&mut self, id: TaskId, task: Option<&Task>) {
-        self.dirty.tasks.remove(&id);
-        self.waiting.tasks.remove(&id);
-        let service = task.and_then(|task| task.service_id.parse::<ServiceId>().ok());
-        if let Some(tasks) = service.and_then(|service| self.waiting.services.get_mut(&service)) {
-            tasks.remove(&id);
-        }
-    }
-
-    /// The service changed.
-    fn retry_service(&mut self, id: ServiceId) {
-        self.relieved += 1;
-        if let Some(tasks) = self.waiting.services.remove(&id) {
-            self.dirty.services.insert(id);
-            self.dirty.tasks.extend(tasks);
-        }
-    }
-
-    /// Ports became free.
-    fn retry_services(&mut self) {
-        self.relieved += 1;
-        for (id, tasks) in self.waiting.services.drain() {
-            self.dirty.services.insert(id);
-            self.dirty.tasks.extend(tasks);
-        }
-    }
-
-    /// There are other networks.
-    fn retry_all(&mut self) {
-        self.retry_services();
-        self.dirty.tasks.append(&mut self.waiting.tasks);
-    }
-
     /// Takes what is dirty.
     fn next_pass(&mut self) -> Option<Pass> {
-        let mut items = Vec::new();
-        let networks = std::iter::from_fn(|| self.dirty.networks.pop_first().map(Item::Network));
-        items.extend(networks.take(PASS_ITEMS_MAX));
-        let room = PASS_ITEMS_MAX - items.len();
-        let services = std::iter::from_fn(|| self.dirty.services.pop_first().map(Item::Service));
-        items.extend(services.take(room));
-        let room = PASS_ITEMS_MAX - items.len();
-        let tasks = std::iter::from_fn(|| self.dirty.tasks.pop_first().map(Item::Task));
-        items.extend(tasks.take(room));
-        if items.is_empty() {
+        let items = std::iter::from_fn(|| self.dirty.pop()).take(PASS_ITEMS_MAX);
+        let work = items.map(|item| {
+            let used = match item {
+                Item::Node(id) => self.in_use.on(&id),
+                _ => Vec::new(),
+            };
+            Work { item, used }
+        });
+        let work: Vec<Work> = work.collect();
+        if work.is_empty() {
             return None;
         }
-        let allocation = Allocation::new(self.store.clone(), self.cursor.clone());
+        let allocation = Allocation::new(self.store.clone(), self.book.clone());
         Some(Box::pin(async move {
-            let results = allocation.write(items).await;
+            let results = allocation.write(work).await;
             if results.iter().any(|(_, outcome)| matches!(outcome, Outcome::Again)) {
                 sleep(RETRY_DELAY).await;
             }
@@ -246,35 +353,37 @@ impl Allocator {
         }))
     }
 
-    /// Takes note of what a pass could not do, which was begun when `begun` changes had relieved somebody.
+    /// Takes note of what a pass could not do that was begun at a moment.
     fn settle(&mut self, begun: u64, results: Vec<(Item, Outcome)>) {
-        let missed = begun != self.relieved;
         for (item, outcome) in results {
-            let again = match outcome {
-                Outcome::Done => continue,
-                Outcome::Again => true,
-                Outcome::Waits { .. } => missed,
-            };
-            match (item, outcome) {
-                (Item::Network(id), _) => {
-                    self.dirty.networks.insert(id);
+            let woken = self.woken.remove(&item);
+            if woken.is_some_and(|need| outcome != Outcome::Waits(need)) {
+                // It did not need it after all, or there may be more.
+                self.relieved.extend(woken);
+            }
+            if let Item::Service(id) = item {
+                let told = match outcome {
+                    Outcome::Waits(need) => self.told.insert(id, need) != Some(need),
+                    _ => self.told.remove(&id).is_some(),
+                };
+                if told {
+                    self.relieved.insert(Need::Service(id));
                 }
-                (Item::Service(id), _) if again => {
-                    self.dirty.services.insert(id);
-                }
-                (Item::Service(id), _) => {
-                    self.waiting.services.entry(id).or_default();
-                }
-                (Item::Task(id), _) if again => {
-                    self.dirty.tasks.insert(id);
-                }
-                (Item::Task(id), Outcome::Waits { service: Some(service) }) => {
-                    self.waiting.services.entry(service).or_default().insert(id);
-                }
-                (Item::Task(id), _) => {
-                    self.waiting.tasks.insert(id);
+            }
+            match outcome {
+                Outcome::Done => {}
+                Outcome::Again => self.dirty.insert(item),
+                Outcome::Waits(need) => {
+                    self.waiting.insert(item, need);
+                    if self.freed_at.get(&need).is_some_and(|moment| *moment > begun) {
+                        self.relieved.insert(need);
+                    }
                 }
             }
         }
     }
+}
+
+fn state(task: &Task) -> i32 {
+    task.status.as_ref().map_or(0, |status| status.state)
 }

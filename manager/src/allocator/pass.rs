@@ -1,30 +1,26 @@
 //! Writes what was decided, many objects in one proposal, each decided on inside its transaction.
 
-use std::sync::Arc;
-
-use parking_lot::Mutex;
 use skep_proto::{
-    ids::{NetworkId, ServiceId, TaskId},
+    ids::{NetworkId, NodeId, ServiceId, TaskId},
     swarmkit::{Network, Service, Task},
 };
-use skep_store::{Refusal, Store, StoreError, Tables, Tx, UpdateError};
+use skep_store::{Refusal, Store, StoreError, Tx, UpdateError};
 
 use super::{
     Waits,
-    decide::{
-        admitted, is_current, is_new, service_of, stopped, waiting, with_driver, with_endpoint,
-    },
-    ports::{Cursor, PortTable},
+    book::{Book, Ledger},
+    decide::{is_new, service_of, stopped, waiting},
+    give::{Giver, NotGiven},
+    ports::PortTable,
+    waits::Need,
 };
 
-/// Where the search for free ports goes on; shared by the passes that are in flight.
-pub(super) type SharedCursor = Arc<Mutex<Cursor>>;
-
 /// One object to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Copy)]
 pub(super) enum Item {
     Network(NetworkId),
     Service(ServiceId),
+    Node(NodeId),
     Task(TaskId),
 }
 
@@ -33,8 +29,8 @@ pub(super) enum Item {
 pub(super) enum Outcome {
     /// It has what it needs, or needs nothing any more.
     Done,
-    /// Something is missing, and if it is a thing of this service, it is the service's.
-    Waits { service: Option<ServiceId> },
+    /// Something is missing.
+    Waits(Need),
     /// The store did not take it for now.
     Again,
 }
@@ -42,27 +38,35 @@ pub(super) enum Outcome {
 /// One pass over some items.
 pub(super) struct Allocation {
     store: Store,
-    cursor: SharedCursor,
+    book: Book,
     /// The ports of all services, as the transaction sees them that is under way.
     ports: Option<PortTable>,
 }
 
+/// An object to look at, with what is to be known of it.
+pub(super) struct Work {
+    pub item: Item,
+    /// Of a node: the networks that its tasks use.
+    pub used: Vec<NetworkId>,
+}
+
 impl Allocation {
-    pub fn new(store: Store, cursor: SharedCursor) -> Allocation {
-        Allocation { store, cursor, ports: None }
+    pub fn new(store: Store, book: Book) -> Allocation {
+        Allocation { store, book, ports: None }
     }
 
     /// Decides on every item and writes it.
-    pub async fn write(mut self, items: Vec<Item>) -> Vec<(Item, Outcome)> {
+    pub async fn write(mut self, work: Vec<Work>) -> Vec<(Item, Outcome)> {
         let store = self.store.clone();
-        let results = store.batch(items.iter(), |tx, item| self.part(tx, *item)).await;
-        let mut outcomes = Vec::with_capacity(items.len());
-        for (item, result) in items.into_iter().zip(results) {
+        let results = store.batch(work.iter(), |tx, work| self.part(tx, work)).await;
+        let mut outcomes = Vec::with_capacity(work.len());
+        for (work, result) in work.iter().zip(results) {
+            let item = work.item;
             let result = match result {
                 // Too large for a part of a batch, but perhaps not for an entry of its own.
                 Err(UpdateError::Refused(Refusal::TooLarge)) => {
                     self.ports = None;
-                    store.update(|tx| self.part(tx, item)).await
+                    store.update(|tx| self.part(tx, work)).await
                 }
                 result => result,
             };
@@ -86,84 +90,113 @@ impl Allocation {
         outcomes
     }
 
-    fn part(&mut self, tx: &mut Tx, item: Item) -> Result<Outcome, StoreError> {
+    fn part(&mut self, tx: &mut Tx, work: &Work) -> Result<Outcome, StoreError> {
         if tx.changes() == 0 {
             // Perhaps a new transaction, and others wrote in between.
             self.ports = None;
         }
-        let result = match item {
-            Item::Network(id) => network(tx, id),
-            Item::Service(id) => self.service(tx, id),
-            Item::Task(id) => self.task(tx, id),
+        let mut ledger = self.book.open(tx);
+        let mut giver = Giver { tx, ledger: &mut ledger, ports: &mut self.ports };
+        let result = match work.item {
+            Item::Network(id) => network(&mut giver, id),
+            Item::Service(id) => service(&mut giver, id),
+            Item::Node(id) => node(&mut giver, id, &work.used),
+            Item::Task(id) => task(&mut giver, id),
         };
         if result.is_err() {
             self.ports = None;
         }
         result
     }
+}
 
-    fn service(&mut self, tx: &mut Tx, id: ServiceId) -> Result<Outcome, StoreError> {
-        let Some(service) = tx.get::<Service>(&id).cloned() else { return Ok(Outcome::Done) };
-        match self.current(tx, service)? {
-            Ok(_) => Ok(Outcome::Done),
-            Err(waits) => {
-                tracing::warn!(service = %id, "the service has to wait: {waits}");
-                Ok(Outcome::Waits { service: Some(id) })
-            }
+/// What came of giving something.
+fn outcome<T>(given: Result<T, NotGiven>, what: &str) -> Result<Outcome, StoreError> {
+    match given {
+        Ok(_) => Ok(Outcome::Done),
+        Err(NotGiven::Waits(waits)) => {
+            tracing::warn!("{what} has to wait: {waits}");
+            Ok(Outcome::Waits(waits.need()))
         }
-    }
-
-    fn task(&mut self, tx: &mut Tx, id: TaskId) -> Result<Outcome, StoreError> {
-        if let Some(task) = tx.get::<Task>(&id).and_then(|task| stopped(task, tx.now())) {
-            tx.update(task)?;
-        }
-        let Some(task) = tx.get::<Task>(&id).filter(|task| is_new(task)).cloned() else {
-            return Ok(Outcome::Done);
-        };
-        let service = match service_of(tx, &task).cloned() {
-            Some(service) => self.current(tx, service)?.map(Some),
-            None if task.service_id.is_empty() => Ok(None),
-            // Its service was removed: whoever made the task takes it away.
-            None => return Ok(Outcome::Done),
-        };
-        let admitted =
-            service.and_then(|service| admitted(tx, &task, service.as_deref(), tx.now()));
-        match admitted {
-            Ok(task) => {
-                tx.update(task)?;
-                Ok(Outcome::Done)
-            }
-            Err(waits) => {
-                if let Some(task) = waiting(&task, &waits) {
-                    tx.update(task)?;
-                }
-                let service = task.service_id.parse().ok().filter(|_| waits.of_service());
-                Ok(Outcome::Waits { service })
-            }
-        }
-    }
-
-    /// The service as its spec asks, written if it was not so.
-    fn current(
-        &mut self,
-        tx: &mut Tx,
-        service: Arc<Service>,
-    ) -> Result<Result<Arc<Service>, Waits>, StoreError> {
-        if is_current(&service) {
-            return Ok(Ok(service));
-        }
-        let mut cursor = self.cursor.lock();
-        let tables: &Tables = tx;
-        match with_endpoint(tables, &service, &mut self.ports, &mut cursor) {
-            Ok(service) => tx.update(service).map(Ok),
-            Err(waits) => Ok(Err(waits)),
-        }
+        Err(NotGiven::Store(error)) => Err(error),
     }
 }
 
-fn network(tx: &mut Tx, id: NetworkId) -> Result<Outcome, StoreError> {
-    if let Some(network) = tx.get::<Network>(&id).and_then(|network| with_driver(network)) {
-        tx.update(network)?;
+fn network(giver: &mut Giver<'_>, id: NetworkId) -> Result<Outcome, StoreError> {
+    if giver.tx.get::<Network>(&id).is_none() {
+        return Ok(Outcome::Done);
     }
-    Ok(Outcome::Done)
+    match giver.network(id.as_str()) {
+        // The network itself waits for what its users do not know of.
+        Err(NotGiven::Waits(Waits::Network { why, .. })) => {
+            outcome::<()>(Err(NotGiven::Waits(*why)), &format!("network {id}"))
+        }
+        given => outcome(given, &format!("network {id}")),
+    }
+}
+
+fn service(giver: &mut Giver<'_>, id: ServiceId) -> Result<Outcome, StoreError> {
+    let Some(service) = giver.tx.get::<Service>(&id).cloned() else { return Ok(Outcome::Done) };
+    outcome(giver.service(service), &format!("service {id}"))
+}
+
+fn node(giver: &mut Giver<'_>, id: NodeId, used: &[NetworkId]) -> Result<Outcome, StoreError> {
+    outcome(giver.node(id, used), &format!("a load balancer of node {id}"))
+}
+
+fn task(giver: &mut Giver<'_>, id: TaskId) -> Result<Outcome, StoreError> {
+    let now = giver.tx.now();
+    if let Some(task) = giver.tx.get::<Task>(&id).and_then(|task| stopped(task, now)) {
+        giver.tx.update(task)?;
+    }
+    let Some(task) = giver.tx.get::<Task>(&id).filter(|task| is_new(task)).cloned() else {
+        return Ok(Outcome::Done);
+    };
+    let service = match service_of(giver.tx, &task).cloned() {
+        Some(service) => Some(service),
+        None if task.service_id.is_empty() => None,
+        // Its service was removed: whoever made the task takes it away.
+        None => return Ok(Outcome::Done),
+    };
+    let (given, of_service) = match service.map(|service| giver.service(service)).transpose() {
+        Ok(service) => (giver.task(&task, service.as_deref(), now), false),
+        Err(error) => (Err(error), true),
+    };
+    match given {
+        Ok(task) => {
+            let written = giver.tx.update(task);
+            written.inspect_err(|_| giver.ledger.spoil())?;
+            Ok(Outcome::Done)
+        }
+        Err(NotGiven::Waits(waits)) => {
+            if let Some(task) = waiting(&task, &waits) {
+                giver.tx.update(task)?;
+            }
+            let service = task.service_id.parse().ok().filter(|_| of_service);
+            Ok(Outcome::Waits(service.map_or_else(|| waits.need(), Need::Service)))
+        }
+        Err(NotGiven::Store(error)) => Err(error),
+    }
+}
+
+/// A task that is about to be created, as it may be written now; see [`create`](super::create).
+pub(super) fn admitted(tx: &mut Tx, ledger: &mut Ledger, task: Task) -> Result<Task, StoreError> {
+    let now = tx.now();
+    let service = match service_of(tx, &task).cloned() {
+        // Its ports are chosen by the allocator, which knows those of all services.
+        Some(service) if !super::endpoint::has_ports(&service) => return Ok(task),
+        Some(service) => Some(service),
+        None if task.service_id.is_empty() => None,
+        None => return Ok(task),
+    };
+    let mut giver = Giver { tx, ledger, ports: &mut None };
+    let given = match service.map(|service| giver.service(service)).transpose() {
+        Ok(service) => giver.task(&task, service.as_deref(), now),
+        Err(error) => Err(error),
+    };
+    match given {
+        Ok(pending) => Ok(pending),
+        Err(NotGiven::Waits(_)) => Ok(task),
+        Err(NotGiven::Store(error)) => Err(error),
+    }
 }

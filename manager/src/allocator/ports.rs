@@ -71,6 +71,7 @@ impl PortTable {
                 return Err(Waits::PortTaken {
                     port: port.1,
                     protocol: protocol(port.0),
+                    protocol_number: port.0,
                     holder: *holder,
                 });
             }

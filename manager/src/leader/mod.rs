@@ -67,14 +67,15 @@ pub struct Shared {
 /// Runs the control loops. Returns only when one of them ends by itself, which none should.
 pub async fn lead(context: LeaderContext) {
     bootstrap(&context).await;
+    let book = allocator::Book::default();
     let LeaderContext { store, group, shared, cluster_id, clock, .. } = context.clone();
     tokio::select! {
         () = dispatcher::run(shared.dispatcher.clone()) => {}
         () = logs::run(shared.logs.clone()) => {}
         () = roles::run(store.clone(), group) => {}
-        () = allocator::run(store.clone()) => {}
+        () = allocator::run(store.clone(), book.clone()) => {}
         () = keys::run(store.clone(), cluster_id, StdRng::from_os_rng()) => {}
-        () = orchestrator::run(store.clone(), clock.clone(), StdRng::from_os_rng()) => {}
+        () = orchestrator::run(store.clone(), book, clock.clone(), StdRng::from_os_rng()) => {}
         () = scheduler::run(store.clone(), clock) => {}
         () = enforcer::run(store.clone()) => {}
         () = shared.authority.sign() => {}

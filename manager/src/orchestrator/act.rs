@@ -16,6 +16,7 @@ use super::{
     task::{PlaceOf, is_wanted, state},
     update::{Verdict, report},
 };
+use crate::allocator::Book;
 
 /// Changes of one part of a place with a long history; the rest follows in the next part. Even large tasks then fit into a part.
 const PART_CHANGES_MAX: usize = 50;
@@ -81,17 +82,22 @@ pub(super) struct Outcome {
 }
 
 /// Does one part.
-pub(super) fn act(tx: &mut Tx, part: &Part, rng: &mut dyn RngCore) -> Result<Outcome, StoreError> {
+pub(super) fn act(
+    tx: &mut Tx,
+    book: &Book,
+    part: &Part,
+    rng: &mut dyn RngCore,
+) -> Result<Outcome, StoreError> {
     match part {
-        Part::Look(at) => look(tx, *at, rng),
-        Part::Replace { at, start_first } => replace(tx, *at, *start_first, rng),
-        Part::Fill(at) => fill(tx, *at, rng),
-        Part::Vacate(at) => vacate(tx, *at),
+        Part::Look(at) => look(tx, book, *at, rng),
+        Part::Replace { at, start_first } => replace(tx, book, *at, *start_first, rng),
+        Part::Fill(at) => fill(tx, book, *at, rng),
+        Part::Vacate(at) => vacate(tx, book, *at),
         Part::Report { service, version, verdict } => {
             report::write(tx, *service, *version, *verdict)?;
             Ok(Outcome::default())
         }
-        Part::Retire(id) => retire(tx, *id),
+        Part::Retire(id) => retire(tx, book, *id),
         Part::Delete(id) => {
             if tx.get::<Task>(id).is_some_and(|task| is_useless(task)) {
                 tx.remove::<Task>(id)?;
@@ -105,13 +111,18 @@ pub(super) fn act(tx: &mut Tx, part: &Part, rng: &mut dyn RngCore) -> Result<Out
             let mut pruning = prune(&Slot::read(tx, &service, *at, tx.now()));
             let more = pruning.changes.len() > PART_CHANGES_MAX;
             pruning.changes.truncate(PART_CHANGES_MAX);
-            make(tx, pruning.changes)?;
+            make(tx, book, pruning.changes)?;
             Ok(Outcome { overfull: pruning.unfinished, more, ..Outcome::default() })
         }
     }
 }
 
-fn look(tx: &mut Tx, at: PlaceOf, rng: &mut dyn RngCore) -> Result<Outcome, StoreError> {
+fn look(
+    tx: &mut Tx,
+    book: &Book,
+    at: PlaceOf,
+    rng: &mut dyn RngCore,
+) -> Result<Outcome, StoreError> {
     let Some(service) = tx.get::<Service>(&at.service).cloned() else {
         return Ok(Outcome::default());
     };
@@ -128,12 +139,13 @@ fn look(tx: &mut Tx, at: PlaceOf, rng: &mut dyn RngCore) -> Result<Outcome, Stor
         grown: created && is_full(&slot),
         ..Outcome::default()
     };
-    make(tx, decision.changes)?;
+    make(tx, book, decision.changes)?;
     Ok(outcome)
 }
 
 fn replace(
     tx: &mut Tx,
+    book: &Book,
     at: PlaceOf,
     start_first: bool,
     rng: &mut dyn RngCore,
@@ -155,11 +167,16 @@ fn replace(
         grown: created && is_full(&slot),
         ..Outcome::default()
     };
-    make(tx, decision.changes)?;
+    make(tx, book, decision.changes)?;
     Ok(outcome)
 }
 
-fn fill(tx: &mut Tx, at: PlaceOf, rng: &mut dyn RngCore) -> Result<Outcome, StoreError> {
+fn fill(
+    tx: &mut Tx,
+    book: &Book,
+    at: PlaceOf,
+    rng: &mut dyn RngCore,
+) -> Result<Outcome, StoreError> {
     let Some(service) = tx.get::<Service>(&at.service).cloned() else {
         return Ok(Outcome::default());
     };
@@ -168,11 +185,11 @@ fn fill(tx: &mut Tx, at: PlaceOf, rng: &mut dyn RngCore) -> Result<Outcome, Stor
         return Ok(Outcome::default());
     }
     let (task, grown) = (slot.new_task(rng), is_full(&slot));
-    make(tx, vec![Change::Create(Box::new(task))])?;
+    make(tx, book, vec![Change::Create(Box::new(task))])?;
     Ok(Outcome { created: true, grown, ..Outcome::default() })
 }
 
-fn vacate(tx: &mut Tx, at: PlaceOf) -> Result<Outcome, StoreError> {
+fn vacate(tx: &mut Tx, book: &Book, at: PlaceOf) -> Result<Outcome, StoreError> {
     let mut changes: Vec<Change> = super::task::tasks_at(tx, at)
         .into_iter()
         .filter(|task| task.desired_state < TaskState::Remove as i32)
@@ -180,7 +197,7 @@ fn vacate(tx: &mut Tx, at: PlaceOf) -> Result<Outcome, StoreError> {
         .collect();
     let more = changes.len() > PART_CHANGES_MAX;
     changes.truncate(PART_CHANGES_MAX);
-    make(tx, changes)?;
+    make(tx, book, changes)?;
     Ok(Outcome { more, ..Outcome::default() })
 }
 
@@ -192,7 +209,7 @@ fn taken_away(task: &Task, id: TaskId) -> Change {
     }
 }
 
-fn retire(tx: &mut Tx, id: TaskId) -> Result<Outcome, StoreError> {
+fn retire(tx: &mut Tx, book: &Book, id: TaskId) -> Result<Outcome, StoreError> {
     let Some(task) = tx.get::<Task>(&id) else { return Ok(Outcome::default()) };
     let belongs = tx.get_text::<Service>(&task.service_id).is_some_and(|service| {
         let run = service.job_status.as_ref().and_then(|status| status.job_iteration);
@@ -200,7 +217,7 @@ fn retire(tx: &mut Tx, id: TaskId) -> Result<Outcome, StoreError> {
     });
     let change = taken_away(task, id);
     if !belongs && (is_wanted(task) || task.desired_state < TaskState::Remove as i32) {
-        make(tx, vec![change])?;
+        make(tx, book, vec![change])?;
     }
     Ok(Outcome::default())
 }

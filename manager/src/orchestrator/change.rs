@@ -6,7 +6,7 @@ use skep_proto::{
 };
 use skep_store::{StoreError, Tx};
 
-use crate::allocator;
+use crate::allocator::{self, Book};
 
 /// A change of one task.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,13 +20,12 @@ pub(super) enum Change {
 }
 
 /// Makes the changes. They were decided on these very tables, so none can be refused but for a broken object.
-pub(super) fn make(tx: &mut Tx, changes: Vec<Change>) -> Result<(), StoreError> {
+pub(super) fn make(tx: &mut Tx, book: &Book, changes: Vec<Change>) -> Result<(), StoreError> {
     for change in changes {
         match change {
             Change::Create(task) => {
                 // Most tasks lack nothing, and need not be new first.
-                let task = allocator::admit(tx, *task, tx.now());
-                tx.create(task)?;
+                allocator::create(tx, book, *task)?;
             }
             Change::Desire(id, state) => {
                 drop(tx.modify::<Task>(&id, |task| task.desired_state = state.into())?);

@@ -32,13 +32,16 @@ pub(crate) use self::{
     foresee::{Fate, foresee},
     nodes::is_member,
 };
+use crate::allocator::Book;
 
 /// Orchestrates services for as long as this manager leads. Never returns; safe to drop: the next leader goes on from what
 /// the store holds.
-pub async fn run(store: Store, clock: Clock, mut rng: StdRng) {
+///
+/// `book` is what the allocator of this leadership works with too.
+pub async fn run(store: Store, book: Book, clock: Clock, mut rng: StdRng) {
     loop {
         let rng = StdRng::from_rng(&mut rng);
-        let lost = Orchestrator::new(store.clone(), clock.clone(), rng).work().await;
+        let lost = Orchestrator::new(store.clone(), book.clone(), clock.clone(), rng).work().await;
         tracing::debug!(%lost, "the orchestrator begins anew");
         clock.sleep(RETRY_DELAY).await;
     }

@@ -14,6 +14,7 @@ use super::{
     mind::{Mind, Wake},
     moment::Moment,
 };
+use crate::allocator::Book;
 
 /// Pause after a refused write before everything is looked at anew: until the group takes proposals again, or this manager
 /// hears that it leads no more.
@@ -33,6 +34,7 @@ pub(super) enum Lost {
 /// The orchestrator at work. What it knows is gone when it is dropped, and the next one finds it in the store.
 pub(super) struct Orchestrator {
     store: Store,
+    book: Book,
     clock: Clock,
     rng: StdRng,
     watcher: Watcher,
@@ -41,10 +43,10 @@ pub(super) struct Orchestrator {
 
 impl Orchestrator {
     /// Begins from what is committed.
-    pub(super) fn new(store: Store, clock: Clock, rng: StdRng) -> Orchestrator {
+    pub(super) fn new(store: Store, book: Book, clock: Clock, rng: StdRng) -> Orchestrator {
         let kinds = [Kind::Task, Kind::Service, Kind::Node];
         let (view, watcher) = store.watch(Selector::kinds(&kinds));
-        Orchestrator { store, clock, rng, watcher, mind: Mind::of(&view) }
+        Orchestrator { store, book, clock, rng, watcher, mind: Mind::of(&view) }
     }
 
     /// Works until it has to begin anew, and says why. Safe to drop.
@@ -107,14 +109,14 @@ impl Orchestrator {
     }
 
     async fn write(&mut self, parts: Vec<Part>) -> Result<(), Lost> {
-        let rng = &mut self.rng;
-        let results = self.store.batch(&parts, |tx, part| act(tx, part, rng)).await;
+        let (rng, book) = (&mut self.rng, &self.book);
+        let results = self.store.batch(&parts, |tx, part| act(tx, book, part, rng)).await;
         for (part, result) in parts.iter().zip(results) {
             let result = match result {
                 // Alone it has more room.
                 Err(UpdateError::Refused(Refusal::TooLarge)) => {
-                    let rng = &mut self.rng;
-                    self.store.update(|tx| act(tx, part, rng)).await
+                    let (rng, book) = (&mut self.rng, &self.book);
+                    self.store.update(|tx| act(tx, book, part, rng)).await
                 }
                 result => result,
             };

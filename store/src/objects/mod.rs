@@ -1,5 +1,6 @@
 //! What the store knows of each kind of object: its name, its indexes, its own conditions and rules.
 
+mod attachments;
 mod extension;
 mod named;
 mod node;

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use skep_proto::{ids::Id, swarmkit::Node};
 
-use super::{named::NamedIndexes, object};
+use super::{attachments, named::NamedIndexes, object};
 use crate::{
-    By,
+    By, Tables,
     index::{Ids, Index},
     object::sealed::IndexSet,
 };
@@ -48,6 +48,11 @@ object!(
     annotations: |n| n.spec.as_ref()?.annotations.as_ref(),
     name: |n| n.description.as_ref().map(|d| Cow::Borrowed(d.hostname.as_str())),
     own: {
+        fn share(&mut self, old: Option<&Node>, tables: &Tables) {
+            let other = || tables.all::<Node>().next().map(|node| &*node.attachments);
+            attachments::share(&mut self.attachments, old.map(|old| &*old.attachments), other);
+        }
+
         fn matches_own(&self, by: &By) -> bool {
             match by {
                 By::Role(wanted) => role(self) == *wanted as i32,

@@ -11,6 +11,7 @@ use skep_proto::{
 };
 
 use super::{
+    attachments,
     named::CustomIndex,
     object,
     references::{self, configs, keys, runtime_key, secrets, targets},
@@ -208,6 +209,11 @@ object!(
     annotations: |t| t.annotations.as_ref(), name: name,
     own: {
         fn share(&mut self, old: Option<&Task>, tables: &Tables) {
+            if !self.networks.is_empty() {
+                let other = self.service_id.parse().ok().map(By::Service);
+                let other = || tables.find_one::<Task>(other?).map(|task| &*task.networks);
+                attachments::share(&mut self.networks, old.map(|old| &*old.networks), other);
+            }
             let Some(own) = &mut self.spec else { return };
             let known = |spec: &&Shared<TaskSpec>| Shared::is_same(spec, own) || *spec == own;
             if let Some(known) = known_specs(old, &self.service_id, tables).find(known) {

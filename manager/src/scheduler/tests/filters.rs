@@ -29,7 +29,8 @@ fn volume(driver: &str) -> Mount {
 fn on_network(mut task: Task, driver: &str) -> Task {
     let driver_state = Some(Driver { name: driver.into(), ..Default::default() });
     let network = Some(Network { driver_state, ..Default::default() });
-    task.networks.push(NetworkAttachment { network, ..Default::default() });
+    task.networks
+        .push(NetworkAttachment { network: network.map(Into::into), ..Default::default() });
     task
 }
 

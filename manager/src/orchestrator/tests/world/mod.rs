@@ -32,10 +32,13 @@ use others::set_state;
 pub use specs::{image, job, replicated, seconds, set_image, wire_seconds, with_mode};
 
 use super::watchdog::Watchdog;
-use crate::orchestrator::{
-    moment::Moment,
-    run::Orchestrator,
-    task::{has_ended, is_wanted, state},
+use crate::{
+    allocator::Book,
+    orchestrator::{
+        moment::Moment,
+        run::Orchestrator,
+        task::{has_ended, is_wanted, state},
+    },
 };
 
 /// What time of itself passes while transactions are made, each of which takes a microsecond; added to every wait.
@@ -257,7 +260,8 @@ impl World {
     pub fn orchestrator(&mut self) -> &mut Orchestrator {
         let (store, clock) = (self.store.clone(), self.clock.clone());
         let rng = StdRng::from_rng(&mut self.rng);
-        self.orchestrator.get_or_insert_with(|| Orchestrator::new(store, clock, rng))
+        self.orchestrator
+            .get_or_insert_with(|| Orchestrator::new(store, Book::default(), clock, rng))
     }
 
     /// One turn of the orchestrator, and one of the cluster. Says whether anything happened.

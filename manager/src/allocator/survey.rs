@@ -1,0 +1,39 @@
+//! What the allocator would say of networks, computed from a view: it asks nothing of the running allocator.
+
+use skep_proto::swarmkit::Network;
+use skep_store::Tables;
+
+use super::{
+    Waits,
+    book::Ledger,
+    ipam::SubnetUsage,
+    network::{self, Kind},
+};
+
+/// Who holds what at one moment. To be made once for many questions: it looks at every object that has an address.
+pub struct Survey(Ledger);
+
+impl Survey {
+    /// Of these tables.
+    pub fn of(tables: &Tables) -> Survey {
+        Survey(Ledger::of(tables))
+    }
+
+    /// How full the subnets of a network are, or why it has none. Networks that nodes make by themselves have none here, and
+    /// wait for nothing. One that just was created, and has its addresses in a moment, has none yet either.
+    pub fn network(&mut self, network: &Network) -> Result<Vec<SubnetUsage>, Waits> {
+        let Ok(id) = network.id.parse() else { return Ok(Vec::new()) };
+        let ledger = &mut self.0;
+        if Kind::of(network) == Kind::Overlay && network::is_allocated(network) {
+            return Ok(ledger.ipam.usage(&id));
+        }
+        network::allocated(ledger, id, network)?;
+        ledger.drop_network(id, &mut Default::default());
+        Ok(Vec::new())
+    }
+}
+
+/// See [`Survey::network`]; for a single question.
+pub fn network_state(tables: &Tables, network: &Network) -> Result<Vec<SubnetUsage>, Waits> {
+    Survey::of(tables).network(network)
+}

@@ -106,7 +106,7 @@ impl Ipam {
     }
 
     /// Gives a network its subnets: those that it asks for, and for a request without a subnet, or no request at all, the
-    /// first free block of the default pools. No two subnets overlap, of whatever networks. To tell it what a network got
+    /// next free block of the default pools. No two subnets overlap, of whatever networks. To tell it what a network got
     /// from an earlier leader, ask for just that. On an error nothing has changed.
     pub fn add_network(
         &mut self,
@@ -271,14 +271,12 @@ impl Ipam {
             let net = match request.subnet {
                 Some(subnet) => subnet.trunc(),
                 None => {
-                    let block = self.space.free_block().filter(|block| {
-                        // It is free by what it was chosen for.
-                        self.space.insert(*block, network).is_ok()
-                    });
-                    let block = block.ok_or_else(|| IpamError::DefaultPoolsExhausted {
-                        network,
-                        prefix: self.space.pools.subnet_prefix(),
-                        pools: self.space.pools.pools().to_vec(),
+                    let block = self.space.give_block(network).ok_or_else(|| {
+                        IpamError::DefaultPoolsExhausted {
+                            network,
+                            prefix: self.space.pools.subnet_prefix(),
+                            pools: self.space.pools.pools().to_vec(),
+                        }
                     })?;
                     inserted.push(block);
                     block

@@ -97,12 +97,14 @@ pub(super) struct Space {
     blocks: Vec<Runs>,
     /// By the first address.
     subnets: BTreeMap<(Family, u128), (IpNet, NetworkId)>,
+    /// The pool, by its place, and the number of the block that was given out last.
+    last_block: Option<(usize, u128)>,
 }
 
 impl Space {
     pub fn new(pools: DefaultPools) -> Space {
         let blocks = vec![Runs::default(); pools.pools.len()];
-        Space { pools, blocks, subnets: BTreeMap::new() }
+        Space { pools, blocks, subnets: BTreeMap::new(), last_block: None }
     }
 
     /// The subnet that this one overlaps, and its network.
@@ -141,12 +143,26 @@ impl Space {
         }
     }
 
-    /// The first block of the default pools that no subnet reaches into.
-    pub fn free_block(&self) -> Option<IpNet> {
-        (0..self.blocks.len()).find_map(|at| {
-            let last = self.block_number(at, bounds(&self.pools.pools[at]).1);
-            self.blocks[at].first_gap(0, last).map(|number| self.block(at, number))
-        })
+    /// The next block of the default pools, after the one that was given out last, that no subnet reaches into, and gives it
+    /// to the network. So the block of a network that was removed rests while engines still take the network down, as long as
+    /// there are others. A new leader begins at the first one.
+    pub fn give_block(&mut self, network: NetworkId) -> Option<IpNet> {
+        let (pool, after) = self.last_block.map_or((0, 0), |(pool, number)| (pool, number + 1));
+        let ahead = (pool..self.blocks.len())
+            .find_map(|at| self.free_block(at, if at == pool { after } else { 0 }));
+        let (at, number) = ahead.or_else(|| (0..=pool).find_map(|at| self.free_block(at, 0)))?;
+        let block = self.block(at, number);
+        // It is free by what it was chosen for.
+        self.insert(block, network).ok()?;
+        self.last_block = Some((at, number));
+        Some(block)
+    }
+
+    /// The first block of a pool, from this number on, that no subnet reaches into.
+    fn free_block(&self, at: usize, from: u128) -> Option<(usize, u128)> {
+        let last = self.block_number(at, bounds(&self.pools.pools[at]).1);
+        let gap = (from <= last).then(|| self.blocks[at].first_gap(from, last))?;
+        gap.map(|number| (at, number))
     }
 
     /// The first and the last block of a pool that the subnet reaches into.
@@ -240,6 +256,12 @@ mod tests {
         assert_eq!(DefaultPools::new(Vec::new(), 24), Err(PoolsError::Empty));
     }
 
+    /// The next block, which is given back at once.
+    fn next(space: &mut Space) -> String {
+        let block = space.give_block("n".parse().unwrap());
+        block.inspect(|net| space.remove(net)).map_or("none".to_owned(), |net| net.to_string())
+    }
+
     #[test]
     fn the_first_block_that_nobody_reaches_into_is_free() {
         let mut space = Space::new(pools("10.0.0.0/22 10.8.0.0/23", 24).unwrap());
@@ -266,23 +288,38 @@ mod tests {
                 "+" => space.insert(net, "n".parse().unwrap()).unwrap(),
                 _ => space.remove(&net),
             }
-            let block = space.free_block().map_or("none".to_owned(), |net| net.to_string());
-            assert_eq!(block, free, "after {step}");
+            space.last_block = None;
+            assert_eq!(next(&mut space), free, "after {step}");
         }
+    }
+
+    #[test]
+    fn a_block_that_became_free_rests_until_the_others_had_their_turn() {
+        let mut space = Space::new(pools("10.0.0.0/23 10.8.0.0/23", 24).unwrap());
+        let turns: Vec<String> = (0..5).map(|_| next(&mut space)).collect();
+        assert_eq!(
+            turns,
+            ["10.0.0.0/24", "10.0.1.0/24", "10.8.0.0/24", "10.8.1.0/24", "10.0.0.0/24"]
+        );
+        space.insert("10.0.1.0/24".parse().unwrap(), "n".parse().unwrap()).unwrap();
+        assert_eq!(next(&mut space), "10.8.0.0/24");
+        space.insert("10.8.1.0/24".parse().unwrap(), "n".parse().unwrap()).unwrap();
+        // Behind the last one, and in the pool of the last one again.
+        assert_eq!(
+            (next(&mut space), next(&mut space)),
+            ("10.0.0.0/24".into(), "10.8.0.0/24".into())
+        );
     }
 
     #[test]
     fn pools_of_ipv6_are_as_large_as_they_are() {
         let mut space = Space::new(pools("::/0", 1).unwrap());
         for expected in [Some("::/1"), Some("8000::/1"), None] {
-            let block = space.free_block();
+            let block = space.give_block("n".parse().unwrap());
             assert_eq!(block.map(|net| net.to_string()).as_deref(), expected);
-            if let Some(net) = block {
-                space.insert(net, "n".parse().unwrap()).unwrap();
-            }
         }
         let mut space = Space::new(pools("fd00::/8", 64).unwrap());
         space.insert("fd00::/16".parse().unwrap(), "n".parse().unwrap()).unwrap();
-        assert_eq!(space.free_block(), Some("fd01::/64".parse().unwrap()));
+        assert_eq!(next(&mut space), "fd01::/64");
     }
 }

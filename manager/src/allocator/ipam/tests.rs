@@ -569,8 +569,8 @@ proptest! {
         compare(shape, steps)?;
     }
 
-    /// Networks come and go: no two subnets ever overlap, a block is refused only when none is free and is the first free
-    /// one otherwise, and all of the space is free at the end.
+    /// Networks come and go: no two subnets ever overlap, a block is refused only when none is free and is the next free
+    /// one after the last otherwise, and all of the space is free at the end.
     #[test]
     fn subnets_never_overlap_and_none_is_lost(
         steps in prop::collection::vec((0..10_u8, prop::option::of((22..29_u8, 0..1024_u32))), 1..80)
@@ -578,6 +578,9 @@ proptest! {
         // Sixteen blocks.
         let mut ipam = ipam("10.0.0.0/25 10.0.2.0/25", 28);
         let mut model: BTreeMap<NetworkId, IpNet> = BTreeMap::new();
+        let pools = ["10.0.0.0/25", "10.0.2.0/25"].map(|pool| pool.parse::<IpNet>().unwrap());
+        // Rotated with each block that is given out: the next one comes first.
+        let mut blocks: Vec<IpNet> = pools.iter().flat_map(|pool| pool.subnets(28).unwrap()).collect();
         let apart = |a: &IpNet, b: &IpNet| !a.contains(b) && !b.contains(a);
         for (number, asked) in steps {
             let network = id(&format!("n{number}"));
@@ -593,10 +596,11 @@ proptest! {
                     (SubnetRequest { subnet: Some(net), ..Default::default() }, free.then_some(net))
                 }
                 None => {
-                    let pools = ["10.0.0.0/25", "10.0.2.0/25"].map(|pool| pool.parse::<IpNet>().unwrap());
-                    let mut blocks = pools.iter().flat_map(|pool| pool.subnets(28).unwrap());
-                    let free = blocks.find(|block| model.values().all(|other| apart(block, other)));
-                    (SubnetRequest::default(), free)
+                    let free = |block: &IpNet| model.values().all(|other| apart(block, other));
+                    let at = blocks.iter().position(free);
+                    let block = at.map(|at| blocks[at]);
+                    blocks.rotate_left(at.map_or(0, |at| at + 1));
+                    (SubnetRequest::default(), block)
                 }
             };
             let got = ipam.add_network(network, &[request]).ok().map(|subnets| subnets[0].net);

@@ -3,12 +3,14 @@
 //! `writes` measures creates: how many a second, how long each takes, what each costs. `failover` measures how long
 //! a cluster of ours takes no writes when its leader dies or is stopped, and checks that no acknowledged write is lost.
 //! `scale` measures services: how soon their tasks run on simulated workers, and what a task costs the managers.
+//! `kv` measures the key/value store that stands on the raft crate alone, beside etcd.
 //! The clusters that are started here are gone when it ends, however it ends.
 
 #![forbid(unsafe_code)]
 
 mod clusters;
 mod failover;
+mod kv;
 mod manager;
 mod process;
 mod scale;
@@ -40,6 +42,8 @@ enum Command {
     Failover(failover::Failover),
     /// How soon the tasks of services run on simulated workers, and what each costs the managers
     Scale(scale::Scale),
+    /// The key/value store on skep-raft beside etcd: requests per second, their latency and their cost
+    Kv(kv::Kv),
     /// The simulated workers of `scale`, in a process of their own
     #[command(hide = true)]
     Workers(scale::Workers),
@@ -53,6 +57,7 @@ async fn main() -> ExitCode {
             Command::Writes(writes) => writes.run().await,
             Command::Failover(failover) => failover.run().await,
             Command::Scale(scale) => scale.run().await,
+            Command::Kv(kv) => kv.run().await,
             Command::Workers(workers) => workers.run().await,
         }
     };

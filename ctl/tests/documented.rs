@@ -1,8 +1,7 @@
 //! What the documents say is what happens: examples marked `console run` are run against a real daemon, and every
 //! command and option of `skep` stands in the operators' page.
 //!
-//! An example is a line `$ COMMAND` and the lines that it prints, standard error included. In these `…` stands for
-//! anything, and a line that is only `…` for any lines. Environment and working folder are the daemon's; the examples of one
+//! What an example prints includes standard error. Environment and working folder are the daemon's; the examples of one
 //! page are run in order against one daemon; those about services against one with three simulated workers.
 
 use std::{
@@ -13,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use skep_testkit::examples::{examples, lines_match};
+
 const SKEP: &str = env!("CARGO_BIN_EXE_skep");
 /// How long the daemon may take to found its swarm on a busy machine.
 const START_TIME_MAX: &str = "60s";
@@ -20,48 +21,6 @@ const START_TIME_MAX: &str = "60s";
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// The examples of a page: each command with the lines that it should print.
-fn examples(page: &str) -> Vec<(String, Vec<String>)> {
-    let mut found: Vec<(String, Vec<String>)> = Vec::new();
-    let mut inside = false;
-    for line in page.lines() {
-        match (inside, line.strip_prefix("$ ")) {
-            (false, _) => inside = line == "```console run",
-            (true, _) if line == "```" => inside = false,
-            (true, Some(command)) => found.push((command.to_owned(), Vec::new())),
-            (true, None) => found.last_mut().expect("a command first").1.push(line.to_owned()),
-        }
-    }
-    found
-}
-
-/// Whether a line is as the pattern says, where `…` stands for anything.
-fn line_matches(pattern: &str, line: &str) -> bool {
-    let mut parts = pattern.trim_end().split('…');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = line.trim_end().strip_prefix(first) else { return false };
-    let mut parts: Vec<_> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
-}
-
-fn lines_match(patterns: &[String], lines: &[&str]) -> bool {
-    match (patterns.split_first(), lines.split_first()) {
-        (None, _) => lines.is_empty(),
-        (Some((pattern, others)), _) if pattern == "…" => {
-            (0..=lines.len()).any(|skipped| lines_match(others, &lines[skipped..]))
-        }
-        (Some(_), None) => false,
-        (Some((pattern, patterns)), Some((line, lines))) => {
-            line_matches(pattern, line) && lines_match(patterns, lines)
-        }
-    }
 }
 
 /// A manager that is a swarm of its own, in a folder that goes with it.
@@ -307,22 +266,4 @@ fn the_comparison_with_docker_is_true() {
             explained(&text(&docker)).into_iter().filter(|option| !told(option)).collect();
         assert!(missing.is_empty(), "docs/services.md lacks Docker's {command} {missing:?}");
     }
-}
-
-#[test]
-fn a_pattern_stands_for_what_it_should() {
-    for (pattern, line, expected) in [
-        ("State:       active", "State:       active", true),
-        ("ID: …", "ID: abc", true),
-        ("… * manager", "abc * manager", true),
-        ("a…b…c", "a1b2c", true),
-        ("a…b…c", "a1c2b", false),
-        ("a", "ab", false),
-    ] {
-        assert_eq!(line_matches(pattern, line), expected, "{pattern:?} {line:?}");
-    }
-    let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
-    assert!(lines_match(&owned(&["a", "…", "z"]), &["a", "b", "c", "z"]));
-    assert!(!lines_match(&owned(&["a", "…", "z"]), &["a", "b"]));
-    assert!(!lines_match(&owned(&["a"]), &["a", "b"]));
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod docker_hosts;
+pub mod examples;
 pub mod skepd_process;
 pub mod wait;
 

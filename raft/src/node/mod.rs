@@ -15,7 +15,7 @@ use task::{Inbox, Seen, Task};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{
-    Config, LogStore, Start, StartError, StateMachine, StopReason, Transport,
+    Clock, Config, LogStore, Start, StartError, StateMachine, StopReason, TokioClock, Transport,
     core::{self, Core, Restored},
 };
 
@@ -37,6 +37,19 @@ pub async fn start<L: LogStore, S: StateMachine>(
     store: L,
     state_machine: S,
     transport: Arc<dyn Transport>,
+) -> Result<NodeHandle, StartError> {
+    let clock = TokioClock::default();
+    start_with_clock(config, start, store, state_machine, transport, clock).await
+}
+
+/// As [`start()`], with ticks from elsewhere than tokio's timer.
+pub async fn start_with_clock<L: LogStore, S: StateMachine>(
+    config: Config,
+    start: Start,
+    store: L,
+    state_machine: S,
+    transport: Arc<dyn Transport>,
+    clock: impl Clock,
 ) -> Result<NodeHandle, StartError> {
     let (log, queue) = log_writer::queue();
     let (done_sender, done) = mpsc::channel(ANSWERS_WAITING_MAX);
@@ -67,7 +80,7 @@ pub async fn start<L: LogStore, S: StateMachine>(
         .await
         .unwrap_or_else(|_| Err(StartError::Config("the log's thread has panicked".to_owned())))?;
     let parts = Parts { config, state_machine, transport, log, done, log_closed, seen };
-    parts.spawn(restored)
+    parts.spawn(restored, clock)
 }
 
 /// What a node is put together from.
@@ -82,7 +95,7 @@ struct Parts<S> {
 }
 
 impl<S: StateMachine> Parts<S> {
-    fn spawn(self, restored: Restored) -> Result<NodeHandle, StartError> {
+    fn spawn(self, restored: Restored, clock: impl Clock) -> Result<NodeHandle, StartError> {
         let timing = self.config.timing;
         let core = Core::new(self.config, restored)?;
         let (messages_sender, messages) = mpsc::channel(MESSAGES_WAITING_MAX);
@@ -115,7 +128,7 @@ impl<S: StateMachine> Parts<S> {
         let inbox = Inbox { messages, reports, commands, done: self.done, finished };
         let proposals = handle.proposals.clone();
         let log_closed = self.log_closed;
-        let running = tokio::spawn(task.run(inbox, timing));
+        let running = tokio::spawn(task.run(inbox, timing, clock));
         tokio::spawn(async move {
             // A rule of the raft library that was broken in spite of all checks ends the node, not the process.
             let reason = running.await.unwrap_or_else(|panic| {

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
     sync::Arc,
     time::Duration,
 };
@@ -12,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::{Instant, Interval, MissedTickBehavior, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 use super::{
@@ -21,8 +22,8 @@ use super::{
     proposals::Proposals,
 };
 use crate::{
-    KeyId, ProbeError, RaftId, Refusal, RotateError, Sizes, Snapshot, SnapshotError, SnapshotMeta,
-    StateMachine, Status, StopReason, Timing, Transport,
+    Clock, KeyId, ProbeError, RaftId, Refusal, RotateError, Sizes, Snapshot, SnapshotError,
+    SnapshotMeta, StateMachine, Status, StopReason, Timing, Transport,
     core::{Answer, Core, Event, Output, RequestId},
     door::PeerMessage,
     wire,
@@ -85,14 +86,6 @@ pub struct Seen {
     tell_commits_at: Option<Instant>,
 }
 
-fn ticker(tick: Duration) -> Interval {
-    let mut ticker = tokio::time::interval(tick);
-    // After a stall, peers must not see a burst of time.
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticker.reset();
-    ticker
-}
-
 impl Seen {
     /// At the start, with the keys that the log store uses and what it takes.
     pub fn new(keys_in_use: BTreeSet<KeyId>, sizes: Sizes) -> Self {
@@ -102,18 +95,22 @@ impl Seen {
 
 impl<S: StateMachine> Task<S> {
     /// Runs until the node is to stop; gives the reason.
-    pub async fn run(mut self, mut inbox: Inbox, timing: Timing) -> StopReason {
-        let mut ticker = ticker(timing.tick);
+    pub async fn run(
+        mut self,
+        mut inbox: Inbox,
+        timing: Timing,
+        mut clock: impl Clock,
+    ) -> StopReason {
+        let mut tick = timing.tick;
         let mut messages = Vec::new();
         loop {
             self.round();
             if let Some(reason) = self.seen.stop.take() {
                 return self.finish(reason);
             }
-            self.wait(&mut inbox, &mut ticker, &mut messages, timing).await;
-            if let Some(tick) = self.seen.new_tick.take() {
-                ticker = self::ticker(tick);
-            }
+            let next_tick = poll_fn(|cx| clock.poll_tick(cx, tick));
+            self.wait(&mut inbox, next_tick, &mut messages, timing).await;
+            tick = self.seen.new_tick.take().unwrap_or(tick);
         }
     }
 
@@ -121,7 +118,7 @@ impl<S: StateMachine> Task<S> {
     async fn wait(
         &mut self,
         inbox: &mut Inbox,
-        ticker: &mut Interval,
+        next_tick: impl Future<Output = ()>,
         messages: &mut Vec<PeerMessage>,
         timing: Timing,
     ) {
@@ -134,7 +131,7 @@ impl<S: StateMachine> Task<S> {
         };
         tokio::select! {
             biased;
-            _ = ticker.tick() => self.tick(),
+            () = next_tick => self.tick(),
             done = inbox.done.recv() => match done {
                 Some(done) => self.done(done),
                 None => self.stop(StopReason::Fault("the log writer has ended".to_owned())),

@@ -1,6 +1,7 @@
 //! What the core promises, as scripts over several members; and whole nodes.
 
 mod chaos;
+mod clock;
 mod election;
 mod epochs;
 mod force_new;

@@ -133,10 +133,16 @@ impl Member {
 
     /// Removes a member, and no longer lets it become one. `false` when there was none.
     pub async fn expel(&self, name: String) -> Result<bool, ExpelError> {
-        let was_member = match self.group()?.remove(&name).await {
-            Ok(()) => true,
-            Err(GroupError::Unknown(_)) => false,
-            Err(error) => return Err(ExpelError::Group(error)),
+        let deadline = Instant::now() + PATIENCE;
+        let was_member = loop {
+            match self.group()?.remove(&name).await {
+                Ok(()) => break true,
+                Err(GroupError::Unknown(_)) => break false,
+                // To remove what has been removed already is to find out that it has.
+                Err(GroupError::Unavailable(_)) if Instant::now() < deadline => {}
+                Err(error) => return Err(ExpelError::Group(error)),
+            }
+            tokio::time::sleep(TRY_EVERY).await;
         };
         let outcome = self.write(Command::new(Action::Expel(name))).await?;
         Ok(was_member || outcome.before != 0)

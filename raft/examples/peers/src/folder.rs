@@ -143,6 +143,15 @@ impl Folder {
                 }
                 identity
             }
+            None if log.join("format").exists() => {
+                return Err(FolderError::Damaged {
+                    path: path.join("member.json").display().to_string(),
+                    reason:
+                        "it is gone, and the raft log beside it is not; clear the folder, so that \
+                             the node joins as a new member"
+                            .to_owned(),
+                });
+            }
             None => Identity {
                 format: FORMAT,
                 name: name.to_owned(),
@@ -244,6 +253,15 @@ mod tests {
             assert!(error.is_some_and(|text| text.contains(file) && text.contains("damaged")));
             fs::write(dir.path().join(file), whole).unwrap();
         }
+    }
+
+    #[test]
+    fn a_log_whose_member_is_not_known_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Folder::open(dir.path(), "1").unwrap());
+        fs::write(dir.path().join("raft/format"), "1").unwrap();
+        fs::remove_file(dir.path().join("member.json")).unwrap();
+        assert!(matches!(Folder::open(dir.path(), "1"), Err(FolderError::Damaged { .. })));
     }
 
     #[test]

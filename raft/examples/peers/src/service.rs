@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use futures::{Stream, stream};
+use futures::{Stream, future::join_all, stream};
 use skep_proto::raftpb;
 use skep_raft::{Member, MembershipError, NodeHandle, RaftId, StepError};
 use tokio::sync::Semaphore;
@@ -238,6 +238,7 @@ pub async fn remove(
         let unknown = || Status::not_found(format!("{name} is not a member"));
         let raft_id = member.ok_or_else(unknown)?.raft_id;
         node.check_removal(raft_id).map_err(membership_status)?;
+        check_quorum_without(shared, joined, raft_id).await?;
         if raft_id != node.own() {
             return node.remove(raft_id).await.map_err(membership_status);
         }
@@ -248,6 +249,34 @@ pub async fn remove(
     let leader = leader_addr(node, passed_on)?;
     let request = wire::RemoveRequest { name: name.to_owned(), passed_on: true };
     ask::remove(&shared.security, &leader, request).await
+}
+
+/// Makes sure that those who would remain are a majority of themselves right now. What the raft node knows of who can be
+/// reached is as old as its last heartbeat; a member that has died since would take the group with it.
+async fn check_quorum_without(
+    shared: &Shared,
+    joined: &Joined,
+    raft_id: RaftId,
+) -> Result<(), Status> {
+    let members = joined.node.status().members.clone();
+    let remaining: Vec<_> =
+        members.members().filter(|member| member.raft_id != raft_id).cloned().collect();
+    let own = joined.node.own();
+    let asked = remaining.iter().map(|member| async {
+        if member.raft_id == own {
+            return true;
+        }
+        let who = ask::who(&shared.security, &member.addr).await;
+        who.is_ok_and(|who| node_id(&who.name, who.incarnation) == member.node_id && who.member)
+    });
+    let answered = join_all(asked).await.into_iter().filter(|answers| *answers).count();
+    if answered * 2 <= remaining.len() {
+        return Err(Status::failed_precondition(format!(
+            "only {answered} of the {} members that would remain answer, which is no majority",
+            remaining.len()
+        )));
+    }
+    Ok(())
 }
 
 /// Where the leader is, for somebody else's request that is passed on at most once.

@@ -23,7 +23,9 @@ struct One {
     /// It may become a member, and is not one yet, when false.
     member: bool,
     leader: bool,
-    reachable: bool,
+    /// Whether it answers the leader; only the leader knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reachable: Option<bool>,
 }
 
 fn all(member: &Member) -> Result<Vec<One>, HttpError> {
@@ -36,13 +38,13 @@ fn all(member: &Member) -> Result<Vec<One>, HttpError> {
             addr: member.addr.clone(),
             member: true,
             leader: status.leader == Some(member.raft_id),
-            reachable: status.reachable(member.raft_id),
+            reachable: status.leads().then(|| status.reachable(member.raft_id)),
         })
         .collect();
     for (name, addr) in &member.store().state().admitted {
         if all.iter().all(|one| one.id != *name) {
             let (id, addr) = (name.clone(), addr.clone());
-            all.push(One { id, addr, member: false, leader: false, reachable: false });
+            all.push(One { id, addr, member: false, leader: false, reachable: None });
         }
     }
     all.sort_by(|one, other| one.id.cmp(&other.id));

@@ -85,10 +85,12 @@ mod tests {
         Command::new(Action::Put(put)).encode_to_vec().into()
     }
 
+    type Proposed = Arc<Mutex<Vec<(Ticket, Bytes)>>>;
+
     /// A machine whose proposals are collected, to be committed by hand.
-    fn machine() -> (Machine, Arc<Mutex<Vec<(Ticket, Bytes)>>>) {
+    fn machine() -> (Machine, Proposed) {
         let store = Store::default();
-        let proposed = Arc::new(Mutex::new(Vec::new()));
+        let proposed = Proposed::default();
         let log = proposed.clone();
         store.connect(move |epoch, ticket, data| {
             if epoch != Epoch(1) {

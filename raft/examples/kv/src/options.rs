@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn peers_are_a_list_of_ids_and_addresses() {
         let peers = parse_peers("1=127.0.0.1:7001,2=[::1]:7002").unwrap();
-        assert_eq!(peers.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(peers.into_keys().collect::<Vec<_>>(), ["1", "2"]);
         for (text, wrong) in [
             ("", "not of the form"),
             ("1", "not of the form"),

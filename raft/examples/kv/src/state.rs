@@ -262,8 +262,7 @@ mod tests {
         for (at, key) in ["a", "a/1", "a/2", "a0", "b"].into_iter().enumerate() {
             state.apply(at as u64 + 1, &command(&format!("put {key} v")));
         }
-        let under =
-            |prefix: &str| state.under(prefix.as_bytes()).map(|(key, _)| key.clone()).count();
+        let under = |prefix: &str| state.under(prefix.as_bytes()).count();
         assert_eq!((under(""), under("a"), under("a/"), under("c")), (5, 4, 2, 0));
     }
 

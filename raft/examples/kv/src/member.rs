@@ -98,7 +98,8 @@ impl Member {
 
     async fn try_write(&self, group: &Group, bytes: Bytes) -> Result<Outcome, CallError> {
         match self.store.write(bytes.clone()).await {
-            Err(WriteError::Refused(Refusal::NotLeader)) => {}
+            // Somebody else leads, or is about to.
+            Err(WriteError::Refused(Refusal::NotLeader | Refusal::ShuttingDown)) => {}
             outcome => return Ok(outcome?),
         }
         let answer = group.call_leader(bytes).await?;

@@ -7,6 +7,7 @@
 //! keeps what is dirty, has it given what it needs, and keeps what has to wait by what it waits for ([`waiting`]), until
 //! that becomes free.
 
+pub mod audit;
 pub mod book;
 pub mod decide;
 mod endpoint;

@@ -22,6 +22,7 @@ const SOURCES: &[&str] = &[
     "docker/swarmkit/v1/watch.proto",
     "raftpb/raftpb.proto",
     "skep/v1/daemon.proto",
+    "skep/v1/networks.proto",
     "skep/v1/raft_stream.proto",
     "skep/v1/scheduling.proto",
 ];

@@ -47,6 +47,7 @@ const TABLE: &[(&str, Exposure, Exposure)] = &[
     // Another manager's control socket passes this one on to us.
     ("skep.v1.RaftAdmin/TransferLeadership", Here, Leader),
     ("skep.v1.RaftStream", Here, Absent),
+    ("skep.v1.Networks", Here, Leader),
     ("skep.v1.Scheduling", Here, Leader),
 ];
 
@@ -60,6 +61,8 @@ const REPEATABLE: &[&str] = &[
     "/docker.swarmkit.v1.Dispatcher/UpdateTaskStatus",
     "/docker.swarmkit.v1.Dispatcher/UpdateVolumeStatus",
     "/docker.swarmkit.v1.RaftMembership/Join",
+    "/skep.v1.Networks/Check",
+    "/skep.v1.Networks/Usage",
     "/skep.v1.Scheduling/Explain",
     "/skep.v1.Scheduling/Plan",
 ];

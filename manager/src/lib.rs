@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod allocator;
+pub mod answer;
 pub mod attachments;
 pub mod authority;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod leader;
 pub mod logging;
 pub mod logs;
 pub mod metrics;
+pub mod networks;
 pub mod node;
 pub mod options;
 pub mod orchestrator;

@@ -288,7 +288,7 @@ impl Ledger {
 }
 
 /// Whether the task's addresses are in use: it has not ended.
-pub(super) fn holds_addresses(task: &Task) -> bool {
+pub(crate) fn holds_addresses(task: &Task) -> bool {
     let state = task.status.as_ref().map_or(0, |status| status.state);
     !task.networks.is_empty() && state <= TaskState::Running as i32
 }
@@ -308,7 +308,7 @@ pub(super) fn addresses(
 }
 
 /// An address with or without the length of its subnet's prefix.
-pub(super) fn address(text: &str) -> Option<IpAddr> {
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
     text.parse::<IpNet>().map(|net| net.addr()).or_else(|_| text.parse()).ok()
 }
 

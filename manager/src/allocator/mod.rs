@@ -44,7 +44,7 @@ use crate::control::is_ingress_network;
 pub use book::Book;
 pub use endpoint::endowed;
 use pass::{Allocation, Item, Outcome, Work};
-pub use survey::{Survey, network_state};
+pub use survey::{Survey, is_node_local, network_state};
 use waiting::Waiting;
 use waits::Need;
 pub use waits::Waits;

@@ -37,3 +37,8 @@ impl Survey {
 pub fn network_state(tables: &Tables, network: &Network) -> Result<Vec<SubnetUsage>, Waits> {
     Survey::of(tables).network(network)
 }
+
+/// Whether every node makes the network by itself, so that the managers give out no addresses of it.
+pub fn is_node_local(network: &Network) -> bool {
+    matches!(Kind::of(network), Kind::Local(_))
+}

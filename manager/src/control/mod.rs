@@ -39,8 +39,9 @@ use skep_store::{Object, Store, Tables, Tx, View};
 
 pub use ca_change::{CaChange, CaChangeError};
 use errors::ControlError;
-pub(crate) use network::is_ingress as is_ingress_network;
+pub(crate) use network::{is_ingress as is_ingress_network, needs_ingress};
 pub(crate) use service::prospective;
+pub(crate) use usage::alive;
 
 use crate::group::Group;
 

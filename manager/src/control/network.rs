@@ -128,7 +128,7 @@ pub(crate) fn is_ingress(network: &Network) -> bool {
 }
 
 /// Whether a service publishes ports in ingress mode.
-pub(super) fn needs_ingress(spec: &ServiceSpec) -> bool {
+pub(crate) fn needs_ingress(spec: &ServiceSpec) -> bool {
     let ports = |endpoint: &EndpointSpec| {
         endpoint.ports.iter().any(|port| port.publish_mode() == PublishMode::Ingress)
     };

@@ -25,7 +25,7 @@ pub(super) fn users(tables: &Tables, reference: By) -> Option<String> {
 }
 
 /// It has not ended, and is not told to end.
-fn alive(task: &Task) -> bool {
+pub(crate) fn alive(task: &Task) -> bool {
     task.desired_state <= TaskState::Complete as i32
         && task.status.as_ref().is_none_or(|status| status.state < TaskState::Complete as i32)
 }

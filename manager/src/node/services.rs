@@ -3,7 +3,10 @@
 use rand::{SeedableRng as _, rngs::StdRng};
 use skep_api::{Health, RaftServices};
 use skep_proto::{
-    skep::{raft_admin_server::RaftAdminServer, scheduling_server::SchedulingServer},
+    skep::{
+        networks_server::NetworksServer, raft_admin_server::RaftAdminServer,
+        scheduling_server::SchedulingServer,
+    },
     swarmkit::{
         ca_server::CaServer, control_server::ControlServer, dispatcher_server::DispatcherServer,
         log_broker_server::LogBrokerServer, logs_server::LogsServer, node_ca_server::NodeCaServer,
@@ -15,7 +18,7 @@ use tonic::service::Routes;
 use super::raft_admin::RaftAdminService;
 use crate::{
     attachments::AttachmentService, control::ControlService, leader::LeaderContext,
-    scheduler::SchedulingService, watch::WatchService,
+    networks::NetworksService, scheduler::SchedulingService, watch::WatchService,
 };
 
 /// For other nodes.
@@ -52,6 +55,10 @@ fn common(context: &LeaderContext, admin: &RaftAdminService) -> Routes {
             context.store.clone(),
             context.group.clone(),
             context.clock.clone(),
+        )))
+        .add_service(NetworksServer::new(NetworksService::new(
+            context.store.clone(),
+            context.group.clone(),
         )))
         .add_service(RaftAdminServer::new(admin.clone()))
 }

@@ -10,8 +10,7 @@ use skep_proto::{
     },
     swarmkit::{Service, Task, service_spec::Mode},
 };
-use skep_store::{Object, Store, Tables, View};
-use tokio::sync::Semaphore;
+use skep_store::{Object, Store, Tables};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -19,6 +18,7 @@ use super::{
     plan::plan,
 };
 use crate::{
+    answer::Answers,
     control::{errors::ControlError, prospective},
     group::Group,
 };
@@ -33,32 +33,14 @@ const TASKS_PLANNED_MAX: u64 = 200_000;
 /// The service. Cheap to clone; all clones are one service.
 #[derive(Clone)]
 pub struct SchedulingService {
-    store: Store,
-    group: Arc<dyn Group>,
+    answers: Answers,
     clock: Clock,
-    room: Arc<Semaphore>,
 }
 
 impl SchedulingService {
     /// Over the store and the raft group.
     pub fn new(store: Store, group: Arc<dyn Group>, clock: Clock) -> SchedulingService {
-        SchedulingService { store, group, clock, room: Arc::new(Semaphore::new(ANSWERS_MAX)) }
-    }
-
-    /// Computes an answer from a view that holds every write acknowledged before the call.
-    async fn answer<R: Send + 'static>(
-        &self,
-        compute: impl FnOnce(View, &Clock) -> Result<R, ControlError> + Send + 'static,
-    ) -> Result<Response<R>, Status> {
-        self.group.read_barrier().await.map_err(ControlError::from)?;
-        let closed = |_| Status::unavailable("this manager is stopping");
-        let _turn = self.room.clone().acquire_owned().await.map_err(closed)?;
-        let (view, clock) = (self.store.view(), self.clock.clone());
-        let computing = tokio::task::spawn_blocking(move || compute(view, &clock));
-        let answer = computing.await.map_err(|error| {
-            Status::internal(format!("the answer could not be computed: {error}"))
-        })?;
-        Ok(Response::new(answer?))
+        SchedulingService { answers: Answers::new(store, group, ANSWERS_MAX), clock }
     }
 }
 
@@ -68,23 +50,25 @@ impl Scheduling for SchedulingService {
         &self,
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, Status> {
-        let request = request.into_inner();
-        self.answer(move |view, clock| {
-            let subject = subject(&view, &request)?;
-            Ok(explain(&view, &subject, clock.now()))
-        })
-        .await
+        let (request, clock) = (request.into_inner(), self.clock.clone());
+        self.answers
+            .answer(move |view| {
+                let subject = subject(&view, &request)?;
+                Ok(explain(&view, &subject, clock.now()))
+            })
+            .await
     }
 
     async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
-        let request = request.into_inner();
-        self.answer(move |view, clock| {
-            let PlanRequest { service_id, spec, service_version } = request;
-            let service = prospective(&view, &service_id, service_version, &spec)?;
-            small_enough(&service)?;
-            Ok(plan(&view, &service, clock.now()))
-        })
-        .await
+        let (request, clock) = (request.into_inner(), self.clock.clone());
+        self.answers
+            .answer(move |view| {
+                let PlanRequest { service_id, spec, service_version } = request;
+                let service = prospective(&view, &service_id, service_version, &spec)?;
+                small_enough(&service)?;
+                Ok(plan(&view, &service, clock.now()))
+            })
+            .await
     }
 }
 

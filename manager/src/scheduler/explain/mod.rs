@@ -23,6 +23,8 @@ use skep_store::Tables;
 pub use placement::explain_placement;
 pub use subject::Subject;
 
+use crate::networks;
+
 use super::{
     decision::state_of,
     needs::{GroupKey, Shape},
@@ -41,8 +43,13 @@ pub fn explain(tables: &Tables, subject: &Subject, now: SystemTime) -> ExplainRe
     tasks.sort_by_key(|task| (urgency(task), task.slot, task.id.clone()));
     tasks.truncate(TASKS_LISTED_MAX);
     let state = State::load(tables, now);
-    let mut explained =
-        Explained { tables, state: &state, placements: Vec::new(), seen: HashMap::new() };
+    let mut explained = Explained {
+        tables,
+        state: &state,
+        placements: Vec::new(),
+        seen: HashMap::new(),
+        advice: HashMap::new(),
+    };
     let tasks = tasks.into_iter().map(|task| explained.task(task)).collect();
     ExplainResponse {
         service_id: service.map(|s| s.id.clone()).unwrap_or_default(),
@@ -71,6 +78,8 @@ struct Explained<'a> {
     placements: Vec<PlacementExplanation>,
     /// Where in `placements` tasks of a group with this node, or without one, are explained.
     seen: HashMap<(GroupKey, Option<NodeIndex>), u32>,
+    /// What would help tasks that wait for addresses, by their networks: it costs a look at every task.
+    advice: HashMap<Vec<String>, Vec<String>>,
 }
 
 impl Explained<'_> {
@@ -80,7 +89,7 @@ impl Explained<'_> {
         let description = node.and_then(|node| node.description.as_ref());
         let (reason, placement) = match self.placement(task) {
             Some(at) => (self.waiting(task, at), at),
-            None => (reason::reason(self.tables, task), 0),
+            None => (self.elsewhere(task), 0),
         };
         TaskExplanation {
             task_id: task.id.clone(),
@@ -112,6 +121,20 @@ impl Explained<'_> {
             placements.push(explain_placement(state, &Shape::of(task, key), only));
             u32::try_from(placements.len()).unwrap_or(u32::MAX)
         }))
+    }
+
+    /// Of a task that does not look for a node.
+    fn elsewhere(&mut self, task: &Task) -> reason::Reason {
+        let mut reason = reason::reason(self.tables, task);
+        if state_of(task) == TaskState::New as i32 && super::decision::is_wanted(task) {
+            let networks = task.spec.iter().flat_map(|spec| &spec.networks);
+            let networks: Vec<String> = networks.map(|network| network.target.clone()).collect();
+            let Explained { tables, advice, .. } = self;
+            let told =
+                advice.entry(networks).or_insert_with_key(|ids| networks::advice(tables, ids));
+            reason.hints.splice(0..0, told.iter().cloned());
+        }
+        reason
     }
 
     fn waiting(&self, task: &Task, at: u32) -> reason::Reason {

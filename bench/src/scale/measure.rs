@@ -8,13 +8,14 @@ use std::{
 use anyhow::Context as _;
 use serde::Serialize;
 use skep_proto::swarmkit::{
-    Annotations, ContainerSpec, CreateServiceRequest, ListClustersRequest, ListNodesRequest,
-    ListServiceStatusesRequest, ReplicatedService, ServiceSpec, TaskSpec, UpdateNodeRequest,
-    control_client::ControlClient, node_spec::Availability, service_spec::Mode, task_spec::Runtime,
+    Annotations, ContainerSpec, CreateServiceRequest, EndpointSpec, ListClustersRequest,
+    ListNodesRequest, ListServiceStatusesRequest, NetworkAttachmentConfig, ReplicatedService,
+    ServiceSpec, TaskSpec, UpdateNodeRequest, control_client::ControlClient,
+    endpoint_spec::ResolutionMode, node_spec::Availability, service_spec::Mode, task_spec::Runtime,
 };
 use tonic::{Status, transport::Channel};
 
-use super::{worker_process::WorkerProcess, workers::Orders};
+use super::{networks, worker_process::WorkerProcess, workers::Orders};
 use crate::{
     manager::Manager,
     process::{cpu_time, peak_resident_bytes},
@@ -39,6 +40,8 @@ pub struct Load {
     pub tasks: usize,
     /// Services.
     pub services: usize,
+    /// Overlay networks that the services attach to in turn; 0: they attach to none.
+    pub networks: usize,
     /// What tasks do.
     pub script: String,
     /// How long it may take.
@@ -60,6 +63,8 @@ pub struct Measured {
     pub tasks: usize,
     /// Services that shared them.
     pub services: usize,
+    /// Overlay networks that the services were attached to in turn.
+    pub networks: usize,
     /// Tasks that the managers showed as RUNNING at the end.
     pub running: usize,
     /// From the first call to the answer of the last one that created a service.
@@ -117,9 +122,10 @@ impl Measured {
     /// In short.
     pub fn line(&self) -> String {
         format!(
-            "{:>8} {:>5} workers {:>6} of {} tasks in {:.2} s: {:.0}/s",
+            "{:>8} {:>5} workers {:>3} networks {:>6} of {} tasks in {:.2} s: {:.0}/s",
             self.target,
             self.nodes,
+            self.networks,
             self.running,
             self.tasks,
             self.all_seconds,
@@ -133,13 +139,16 @@ pub async fn measure(target: &Target, load: &Load) -> anyhow::Result<Measured> {
     let socket = target.sockets.first().context("the target has no socket")?;
     let mut control = Manager::open(socket, 1).await?.control();
     let orders = prepare(&mut control, load.nodes).await?;
+    // Every task, every service, and every node for its load balancer, could be in one network.
+    let addresses = load.tasks + load.services + load.nodes;
+    let networks = networks::create(&mut control, load.networks, addresses).await?;
     let mut workers = tokio::task::spawn_blocking(move || WorkerProcess::start(&orders)).await??;
     tokio::time::sleep(SETTLE).await;
 
     let before = usage(&target.pids)?;
     let workers_before = usage(&[workers.pid()])?;
     let (start, start_wall) = (Instant::now(), SystemTime::now());
-    let services = create(&mut control, load).await?;
+    let services = create(&mut control, load, &networks).await?;
     let created_seconds = start.elapsed().as_secs_f64();
     let running = wait(&mut control, &mut workers, &services, load, start).await?;
     let all_seconds = start.elapsed().as_secs_f64();
@@ -156,6 +165,7 @@ pub async fn measure(target: &Target, load: &Load) -> anyhow::Result<Measured> {
         nodes: load.nodes,
         tasks: load.tasks,
         services: services.len(),
+        networks: networks.len(),
         running,
         created_seconds,
         first_seconds: at(0.0),
@@ -167,6 +177,7 @@ pub async fn measure(target: &Target, load: &Load) -> anyhow::Result<Measured> {
         curve: thinned(&times),
     };
     remove(&mut control, services).await?;
+    networks::remove(&mut control, networks).await?;
     Ok(measured)
 }
 
@@ -208,7 +219,11 @@ async fn drain_managers(control: &mut ControlClient<Channel>) -> Result<Vec<Stri
 }
 
 /// Creates the services and gives their ids.
-async fn create(control: &mut ControlClient<Channel>, load: &Load) -> anyhow::Result<Vec<String>> {
+async fn create(
+    control: &mut ControlClient<Channel>,
+    load: &Load,
+    networks: &[String],
+) -> anyhow::Result<Vec<String>> {
     let mut services = Vec::new();
     for number in 0..load.services.min(load.tasks) {
         // The first ones take what does not divide.
@@ -220,15 +235,26 @@ async fn create(control: &mut ControlClient<Channel>, load: &Load) -> anyhow::Re
             labels: labels.into_iter().filter(|(_, script)| !script.is_empty()).collect(),
             ..Default::default()
         };
+        let network = networks
+            .get(number % networks.len().max(1))
+            .map(|target| NetworkAttachmentConfig { target: target.clone(), ..Default::default() });
+        let endpoint = network
+            .as_ref()
+            .map(|_| EndpointSpec { mode: ResolutionMode::Vip.into(), ..Default::default() });
         let spec = ServiceSpec {
             annotations: Some(Annotations {
                 name: format!("scale-{number}"),
                 ..Default::default()
             }),
             task: Some(
-                TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }
-                    .into(),
+                TaskSpec {
+                    runtime: Some(Runtime::Container(container)),
+                    networks: network.into_iter().collect(),
+                    ..Default::default()
+                }
+                .into(),
             ),
+            endpoint,
             mode: Some(Mode::Replicated(ReplicatedService { replicas: replicas as u64 })),
             ..Default::default()
         };

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod measure;
+mod networks;
 mod plot;
 mod report;
 mod worker_process;
@@ -16,6 +17,7 @@ use clap::ValueEnum;
 use crate::{clusters::skepd_program, target::Target};
 use cluster::Cluster;
 use measure::{Load, Measured};
+use networks::Attachment;
 use report::Report;
 pub use workers::Workers;
 
@@ -51,6 +53,12 @@ pub struct Scale {
     /// Services that share the tasks
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     services: u16,
+    /// What the services attach to; none,overlay measures both, one after the other
+    #[arg(long, value_delimiter = ',', default_value = "none")]
+    network: Vec<Attachment>,
+    /// Networks that are made for --network overlay; the services attach to them in turn
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    networks: u16,
     /// What the simulated tasks do, as in the label skep.sim, such as start=1s
     #[arg(long, default_value = "")]
     script: String,
@@ -82,25 +90,16 @@ impl Scale {
         raise_open_files();
         let names = self.names();
         let mut measured = Vec::new();
-        for round in 1..=self.rounds {
-            for nodes in &self.nodes {
-                for tasks in &self.tasks {
-                    for name in &names {
-                        let load = Load {
-                            nodes: *nodes,
-                            tasks: *tasks,
-                            services: usize::from(self.services),
-                            script: self.script.clone(),
-                            limit: self.limit,
-                            round,
-                        };
-                        let result = self.measure(name, &load).await.with_context(|| {
-                            format!("round {round}, {nodes} workers, {tasks} tasks, target {name}")
-                        })?;
-                        eprintln!("round {round}/{}: {}", self.rounds, result.line());
-                        measured.push(result);
-                    }
-                }
+        for load in self.loads() {
+            for name in &names {
+                let Load { round, nodes, tasks, networks, .. } = load;
+                let result = self.measure(name, &load).await.with_context(|| {
+                    format!(
+                        "round {round}, {nodes} workers, {tasks} tasks, {networks} networks, target {name}"
+                    )
+                })?;
+                eprintln!("round {round}/{}: {}", self.rounds, result.line());
+                measured.push(result);
             }
         }
         let report = Report { measured };
@@ -114,6 +113,32 @@ impl Scale {
             fs::write(path, picture).with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
+    }
+
+    /// Every load, in the order in which they are measured.
+    fn loads(&self) -> Vec<Load> {
+        let mut loads = Vec::new();
+        for round in 1..=self.rounds {
+            for nodes in &self.nodes {
+                for tasks in &self.tasks {
+                    for network in &self.network {
+                        loads.push(Load {
+                            nodes: *nodes,
+                            tasks: *tasks,
+                            services: usize::from(self.services),
+                            networks: match network {
+                                Attachment::None => 0,
+                                Attachment::Overlay => usize::from(self.networks),
+                            },
+                            script: self.script.clone(),
+                            limit: self.limit,
+                            round,
+                        });
+                    }
+                }
+            }
+        }
+        loads
     }
 
     fn names(&self) -> Vec<String> {

@@ -17,11 +17,11 @@ const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
 
 /// An SVG document.
 pub fn svg(measured: &[Measured]) -> String {
-    let mut panels: Vec<(usize, usize)> = Vec::new();
+    let mut panels: Vec<(usize, usize, usize)> = Vec::new();
     let mut targets: Vec<&str> = Vec::new();
     for m in measured {
-        if !panels.contains(&(m.nodes, m.tasks)) {
-            panels.push((m.nodes, m.tasks));
+        if !panels.contains(&(m.nodes, m.tasks, m.networks)) {
+            panels.push((m.nodes, m.tasks, m.networks));
         }
         if !targets.contains(&m.target.as_str()) {
             targets.push(&m.target);
@@ -33,11 +33,13 @@ pub fn svg(measured: &[Measured]) -> String {
          viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
-    for (number, (nodes, tasks)) in panels.into_iter().enumerate() {
-        let load: Vec<&Measured> =
-            measured.iter().filter(|m| (m.nodes, m.tasks) == (nodes, tasks)).collect();
+    for (number, shown) in panels.into_iter().enumerate() {
+        let same = |m: &&Measured| (m.nodes, m.tasks, m.networks) == shown;
+        let load: Vec<&Measured> = measured.iter().filter(same).collect();
         let top = PANEL_HEIGHT * number as f64;
-        panel(&mut out, top, &format!("{nodes} workers, {tasks} tasks"), &load, &targets);
+        let (nodes, tasks, networks) = shown;
+        let attached = if networks > 0 { format!(", {networks} networks") } else { String::new() };
+        panel(&mut out, top, &format!("{nodes} workers, {tasks} tasks{attached}"), &load, &targets);
     }
     out.push_str("</svg>\n");
     out

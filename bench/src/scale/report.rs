@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use super::measure::Measured;
 use crate::statistics::Summary;
 
+/// The one column that is text.
+const TARGET_COLUMN: usize = 3;
+
 /// Everything that was measured.
 pub struct Report {
     /// Each measurement, in the order in which they were made.
@@ -19,6 +22,7 @@ struct Line {
     target: String,
     nodes: usize,
     tasks: usize,
+    networks: usize,
     rounds: usize,
     /// Whether all tasks ran in the end, in every round.
     complete: bool,
@@ -34,6 +38,9 @@ struct Line {
     ratio: Option<f64>,
 }
 
+/// What is told apart: workers, tasks, networks, target.
+type Cell<'r> = (usize, usize, usize, &'r str);
+
 impl Report {
     /// A table of medians.
     pub fn table(&self) -> String {
@@ -41,6 +48,7 @@ impl Report {
         table.load_style(presets::NOTHING).set_header([
             "WORKERS",
             "TASKS",
+            "NETWORKS",
             "TARGET",
             "TASKS/S",
             "RATIO",
@@ -58,6 +66,7 @@ impl Report {
             table.add_row([
                 line.nodes.to_string(),
                 line.tasks.to_string(),
+                line.networks.to_string(),
                 line.target,
                 of(line.tasks_per_second, 0),
                 line.ratio.map(|ratio| format!("{ratio:.1}x")).unwrap_or_default(),
@@ -72,7 +81,7 @@ impl Report {
         }
         for (number, column) in table.column_iter_mut().enumerate() {
             column.set_padding((0, 2));
-            if number != 2 {
+            if number != TARGET_COLUMN {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -85,9 +94,9 @@ impl Report {
     }
 
     fn lines(&self) -> Vec<Line> {
-        let mut cells: Vec<(usize, usize, &str)> = Vec::new();
+        let mut cells: Vec<Cell> = Vec::new();
         for m in &self.measured {
-            let cell = (m.nodes, m.tasks, m.target.as_str());
+            let cell = (m.nodes, m.tasks, m.networks, m.target.as_str());
             if !cells.contains(&cell) {
                 cells.push(cell);
             }
@@ -95,17 +104,18 @@ impl Report {
         cells.into_iter().filter_map(|cell| self.line(cell)).collect()
     }
 
-    fn line(&self, cell: (usize, usize, &str)) -> Option<Line> {
-        let (nodes, tasks, target) = cell;
+    fn line(&self, cell: Cell) -> Option<Line> {
+        let (nodes, tasks, networks, target) = cell;
         let rounds = self.rounds(cell);
         let of = |value: fn(&Measured) -> f64| Summary::of(rounds.iter().map(|m| value(m)));
         let tasks_per_second = of(Measured::per_second)?;
-        let docker = self.rounds((nodes, tasks, "docker"));
+        let docker = self.rounds((nodes, tasks, networks, "docker"));
         let docker = Summary::of(docker.iter().map(|m| m.per_second()));
         Some(Line {
             target: target.to_owned(),
             nodes,
             tasks,
+            networks,
             rounds: rounds.len(),
             complete: rounds.iter().all(|m| m.running == m.tasks),
             tasks_per_second,
@@ -122,8 +132,8 @@ impl Report {
         })
     }
 
-    fn rounds(&self, (nodes, tasks, target): (usize, usize, &str)) -> Vec<&Measured> {
-        let same = |m: &&Measured| (m.nodes, m.tasks, m.target.as_str()) == (nodes, tasks, target);
+    fn rounds(&self, cell: Cell) -> Vec<&Measured> {
+        let same = |m: &&Measured| (m.nodes, m.tasks, m.networks, m.target.as_str()) == cell;
         self.measured.iter().filter(same).collect()
     }
 }
@@ -144,6 +154,7 @@ mod tests {
             nodes: 10,
             tasks: 100,
             services: 1,
+            networks: 0,
             running,
             created_seconds: 0.1,
             first_seconds: 0.25,
@@ -169,9 +180,9 @@ mod tests {
             ],
         };
         let expected = "\
-WORKERS  TASKS  TARGET  TASKS/S  RATIO  FIRST S  P50 S  P99 S            ALL S  MANAGERS' CPU µs  WORKERS' CPU µs  PEAK MiB
-     10    100  skep        100  20.0x    0.250   0.50   0.75             1.00               300               50      50.0
-     10    100  docker        5           0.250   0.50   0.75  10.00 (not all)               300               50      50.0";
+WORKERS  TASKS  NETWORKS  TARGET  TASKS/S  RATIO  FIRST S  P50 S  P99 S            ALL S  MANAGERS' CPU µs  WORKERS' CPU µs  PEAK MiB
+     10    100         0  skep        100  20.0x    0.250   0.50   0.75             1.00               300               50      50.0
+     10    100         0  docker        5           0.250   0.50   0.75  10.00 (not all)               300               50      50.0";
         assert_eq!(report.table(), expected);
         assert_eq!(report.json()["measurements"].as_array().unwrap().len(), 6);
     }

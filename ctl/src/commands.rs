@@ -61,7 +61,7 @@ enum Command {
     /// Files that containers get and that are no secret
     #[command(subcommand)]
     Config(config::Command),
-    /// Networks: stored for now; a later release connects services with them
+    /// What connects the containers of services
     #[command(subcommand)]
     Network(network::Command),
     /// The managers' raft group

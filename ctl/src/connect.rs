@@ -7,8 +7,8 @@ use std::{io, path::Path, time::Duration};
 use hyper_util::rt::TokioIo;
 use skep_proto::{
     skep::{
-        daemon_client::DaemonClient, raft_admin_client::RaftAdminClient,
-        scheduling_client::SchedulingClient,
+        daemon_client::DaemonClient, networks_client::NetworksClient,
+        raft_admin_client::RaftAdminClient, scheduling_client::SchedulingClient,
     },
     swarmkit::{control_client::ControlClient, logs_client::LogsClient, watch_client::WatchClient},
 };
@@ -96,6 +96,11 @@ impl Connection {
     /// Why tasks wait, and where tasks would go.
     pub fn scheduling(&self) -> SchedulingClient<Channel> {
         SchedulingClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
+    }
+
+    /// Who uses networks, and whether what was given out agrees.
+    pub fn networks(&self) -> NetworksClient<Channel> {
+        NetworksClient::new(self.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
     }
 
     /// What containers wrote.

@@ -60,6 +60,12 @@ pub enum Failure {
     /// A part of the logs did not come.
     #[error("the logs of {name} are incomplete: {}", one_line(why))]
     IncompleteLogs { name: String, why: String },
+    /// What the managers gave out does not agree with itself.
+    #[error(
+        "{count} {} found, see docs/networks.md for what to do",
+        if *count == 1 { "thing was" } else { "things were" }
+    )]
+    Findings { count: u64 },
     /// The daemon ended a stream that should go on.
     #[error("the daemon ended the stream of events; run the command again to go on from now")]
     StreamEnded,
@@ -81,6 +87,18 @@ impl Failure {
     pub fn call(doing: impl Into<String>) -> impl FnOnce(Status) -> Failure {
         let doing = doing.into();
         move |status| Failure::Call { doing, status: Box::new(status), hint: None }
+    }
+
+    /// What is left when it is no failure that an object is not there.
+    pub fn without_missing(self) -> Result<(), Failure> {
+        match self {
+            Failure::NotFound { .. } => Ok(()),
+            Failure::Several(mut failures) => {
+                failures.retain(|failure| !matches!(failure, Failure::NotFound { .. }));
+                if failures.is_empty() { Ok(()) } else { Err(Failure::Several(failures)) }
+            }
+            failure => Err(failure),
+        }
     }
 
     /// The code of the process that ends with this failure.

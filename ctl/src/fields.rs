@@ -15,7 +15,7 @@ enum Piece {
 }
 
 /// Fields that an object has only when there is something to say: they are empty elsewhere, and no mistake.
-const SOMETIMES: &[&str] = &["CreatedAt", "ManagerStatus", "PreviousSpec", "UpdatedAt"];
+const SOMETIMES: &[&str] = &["Created", "CreatedAt", "ManagerStatus", "PreviousSpec", "UpdatedAt"];
 
 /// Why a text is no field list.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -18,6 +18,8 @@ use crate::errors::Failure;
 const PAYLOAD_BYTES_MAX: u64 = 4 << 20;
 /// The longest line that is read as a key.
 const KEY_LINE_BYTES_MAX: u64 = 4096;
+/// The longest line that is read as yes or no.
+const ANSWER_BYTES_MAX: u64 = 256;
 
 /// The content of `file`; `-` is the standard input.
 pub fn payload(file: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
@@ -60,6 +62,19 @@ pub fn key(prompt: &str) -> Result<Zeroizing<String>, Failure> {
         ));
     }
     Ok(line)
+}
+
+/// Asks on the standard error and reads the answer from the standard input: yes only for `y` or `yes`, in either case.
+pub fn confirmed(question: &str) -> Result<bool, Failure> {
+    eprint!("{question}");
+    let mut line = String::new();
+    let failed = |source| Failure::Input { what: "the answer".into(), source };
+    io::stdin().lock().take(ANSWER_BYTES_MAX).read_line(&mut line).map_err(failed)?;
+    if !io::stdin().is_terminal() {
+        // Nobody typed the end of the line.
+        eprintln!();
+    }
+    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// `key=value` pairs; a key alone has the empty value.

@@ -21,6 +21,7 @@ mod network;
 mod node;
 mod objects;
 mod output;
+mod page;
 mod raft;
 mod resolve;
 mod secret;

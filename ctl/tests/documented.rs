@@ -150,6 +150,11 @@ fn the_examples_of_the_operators_page_hold() {
 }
 
 #[test]
+fn the_examples_of_the_networks_page_hold() {
+    examples_hold("docs/networks.md", &Daemon::with_workers(3));
+}
+
+#[test]
 fn the_examples_of_the_services_page_hold() {
     examples_hold("docs/services.md", &Daemon::with_workers(3));
 }
@@ -192,7 +197,8 @@ fn named(command: &mut Vec<String>, found: &mut BTreeSet<String>) {
 
 #[test]
 fn the_operators_pages_name_every_command_and_option() {
-    let page = document("docs/operations.md") + &document("docs/services.md");
+    let pages = ["docs/operations.md", "docs/services.md", "docs/networks.md"];
+    let page: String = pages.iter().map(|page| document(page)).collect();
     let mut found = BTreeSet::new();
     named(&mut Vec::new(), &mut found);
     assert!(found.contains("join-token") && found.contains("--force-new-cluster"), "{found:?}");
@@ -205,7 +211,7 @@ fn the_operators_pages_name_every_command_and_option() {
         })
         .filter(|name| *name != "--version")
         .collect();
-    assert!(missing.is_empty(), "docs/operations.md and docs/services.md do not name {missing:?}");
+    assert!(missing.is_empty(), "{pages:?} do not name {missing:?}");
 }
 
 /// The options in the first column of the table under a heading, with what the second column says of them.
@@ -238,14 +244,22 @@ fn explained(help: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_comparison_with_docker_is_true() {
-    let page = document("docs/services.md");
-    let own: Vec<String> =
-        option_table(&page, "Only in Skep").into_iter().map(|(o, _)| o).collect();
+    let own: Vec<String> = option_table(&document("docs/services.md"), "Only in Skep")
+        .into_iter()
+        .map(|(option, _)| option)
+        .collect();
     let global = ["--socket", "--timeout", "--help"].map(str::to_owned);
-    for command in ["create", "update"] {
-        let table = option_table(&page, &format!("service {command}"));
-        let ours = explained(&help(&["service".into(), command.into()]));
-        assert!(table.len() > 60 && ours.len() > 60, "{command}: {table:?} {ours:?}");
+    for (page, command, options_min) in [
+        ("docs/services.md", ["service", "create"], 60),
+        ("docs/services.md", ["service", "update"], 60),
+        ("docs/networks.md", ["network", "create"], 15),
+    ] {
+        let table = option_table(&document(page), &command.join(" "));
+        let command = command.map(str::to_owned);
+        let ours = explained(&help(&command));
+        let enough = table.len() > options_min && ours.len() > options_min;
+        let command = command.join(" ");
+        assert!(enough, "{command}: {table:?} {ours:?}");
         for (option, said) in &table {
             let expected = match said.as_str() {
                 "same" | "limited" => true,
@@ -257,13 +271,13 @@ fn the_comparison_with_docker_is_true() {
         let told = |option: &String| table.iter().any(|(o, _)| o == option);
         let untold: Vec<_> =
             ours.iter().filter(|o| !told(o) && !own.contains(o) && !global.contains(o)).collect();
-        assert!(untold.is_empty(), "docs/services.md does not tell of {command} {untold:?}");
+        assert!(untold.is_empty(), "{page} does not tell of {command} {untold:?}");
 
         // Where Docker is installed, its own list is held against the table too.
-        let docker = Command::new("docker").args(["service", command, "--help"]).output();
+        let docker = Command::new("docker").args(command.split(' ')).arg("--help").output();
         let Ok(docker) = docker else { continue };
         let missing: Vec<_> =
             explained(&text(&docker)).into_iter().filter(|option| !told(option)).collect();
-        assert!(missing.is_empty(), "docs/services.md lacks Docker's {command} {missing:?}");
+        assert!(missing.is_empty(), "{page} lacks Docker's {command} {missing:?}");
     }
 }

@@ -11,7 +11,7 @@ mod explain;
 mod inspect;
 mod list;
 mod lists;
-mod logs;
+pub mod logs;
 mod options;
 mod plan;
 pub mod ports;

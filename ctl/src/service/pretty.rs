@@ -14,44 +14,9 @@ use skep_proto::{
 use super::{quantities, words::duration_text};
 use crate::{
     errors::one_line,
+    page::Page,
     shapes::{self, time, words},
 };
-
-/// Where values begin: behind the longest of the usual headings.
-const VALUES_AT: usize = 16;
-
-/// The lines of a page.
-#[derive(Default)]
-struct Page(Vec<String>);
-
-impl Page {
-    fn heading(&mut self, depth: usize, name: &str) {
-        self.0.push(format!("{:depth$}{name}:", ""));
-    }
-
-    /// A value under its name; nothing for an empty one.
-    fn value(&mut self, depth: usize, name: &str, value: impl AsRef<str>) {
-        // Names and texts come from other machines: nothing in them may drive the terminal.
-        let value = one_line(value.as_ref());
-        if value.is_empty() {
-            return;
-        }
-        let name = format!("{:depth$}{name}:", "");
-        let width = VALUES_AT.max(name.len() + 1);
-        self.0.push(format!("{name:width$}{value}"));
-    }
-
-    fn pairs(&mut self, name: &str, pairs: &BTreeMap<String, String>) {
-        if pairs.is_empty() {
-            return;
-        }
-        self.heading(0, name);
-        for (key, value) in pairs {
-            let equals = if value.is_empty() { "" } else { "=" };
-            self.0.push(format!(" {}", one_line(&format!("{key}{equals}{value}"))));
-        }
-    }
-}
 
 /// The service; `networks` gives the names of networks by id.
 pub fn lines(service: &Service, networks: &BTreeMap<String, String>) -> Vec<String> {
@@ -76,8 +41,8 @@ pub fn lines(service: &Service, networks: &BTreeMap<String, String>) -> Vec<Stri
     let attached: Vec<String> =
         spec.networks.iter().chain(&task.networks).map(|network| name(&network.target)).collect();
     page.value(0, "Networks", attached.join(" "));
-    endpoint(&mut page, spec.endpoint.as_ref(), service);
-    page.0
+    endpoint(&mut page, spec.endpoint.as_ref(), service, name);
+    page.into_lines()
 }
 
 fn mode(page: &mut Page, mode: Option<&Mode>) {
@@ -215,9 +180,21 @@ fn resources(page: &mut Page, task: &TaskSpec) {
 }
 
 /// How it is reached: with the ports that the managers chose, once they have.
-fn endpoint(page: &mut Page, spec: Option<&EndpointSpec>, service: &Service) {
+fn endpoint(
+    page: &mut Page,
+    spec: Option<&EndpointSpec>,
+    service: &Service,
+    network_name: impl Fn(&String) -> String,
+) {
     let mode = spec.map(|spec| spec.mode()).unwrap_or_default();
     page.value(0, "Endpoint Mode", shapes::service::resolution_mode(mode));
+    let addresses = service.endpoint.iter().flat_map(|endpoint| &endpoint.virtual_ips);
+    // A network that every node makes by itself has no address.
+    let mut addresses = addresses.filter(|ip| !ip.addr.is_empty()).peekable();
+    if addresses.peek().is_some() {
+        page.heading(0, "Virtual IPs");
+        addresses.for_each(|ip| page.value(1, &one_line(&network_name(&ip.network_id)), &ip.addr));
+    }
     let chosen = service.endpoint.as_ref().map(|endpoint| &endpoint.ports);
     let asked = spec.map(|spec| &spec.ports);
     let Some(ports) = chosen.filter(|ports| !ports.is_empty()).or(asked) else { return };

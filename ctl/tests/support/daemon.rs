@@ -157,6 +157,8 @@ fn answer(request: Request<Body>, world: Shared) -> BoxFuture<'static, Response<
         "ListServices" => world::list_services,
         "ListServiceStatuses" => world::list_service_statuses,
         "RemoveService" => world::remove_service,
+        "Usage" => world::network_usage,
+        "Check" => world::network_check,
         "Explain" => world::explain,
         "Plan" => world::plan,
     }

@@ -1,8 +1,10 @@
 //! What an operator sees: each command run as a program against a fake daemon, its output word for word.
 
+mod connect;
 mod explain;
 mod inspect;
 mod logs;
+mod network;
 mod node;
 mod objects;
 mod raft;

@@ -1,4 +1,4 @@
-//! Transcripts of `skep secret`, `config` and `network`.
+//! Transcripts of `skep secret` and `config`.
 
 use crate::support::{FakeDaemon, World};
 
@@ -54,34 +54,4 @@ fn a_config_shows_its_data_in_base64() {
     let fields = "{{.Spec.Name}} {{.Spec.Data}}";
     assert_eq!(daemon.skep(&["config", "inspect", "motd", "-f", fields]), "motd aGVsbG8=\n");
     assert_eq!(daemon.skep(&["config", "rm", "motd"]), "motd\n");
-}
-
-#[test]
-fn a_network_is_an_overlay_unless_told_otherwise() {
-    let daemon = FakeDaemon::start(World::active());
-    let create = [
-        "network",
-        "create",
-        "--subnet",
-        "10.9.0.0/24",
-        "--gateway",
-        "10.9.0.1",
-        "--attachable",
-        "--opt",
-        "encrypted",
-        "back",
-    ];
-    assert_eq!(daemon.skep(&create), "network1\n");
-    assert_eq!(
-        daemon.skep(&["network", "ls"]),
-        "NETWORK ID   NAME   DRIVER    SCOPE\nnetwork1     back   overlay   swarm\n"
-    );
-    let fields = "{{.Driver}} {{.Attachable}} {{json .IPAM.Config}} {{json .Options}}";
-    assert_eq!(
-        daemon.skep(&["network", "inspect", "back", "-f", fields]),
-        "overlay true [{\"Subnet\":\"10.9.0.0/24\",\"Gateway\":\"10.9.0.1\"}] {\"encrypted\":\"\"}\n"
-    );
-    assert!(
-        daemon.skep(&["network", "create", "--gateway", "10.9.0.1", "x"]).ends_with("exit 2\n")
-    );
 }

@@ -70,6 +70,8 @@ impl Lists {
         self.label.apply_to_map(&mut annotations.labels);
         self.apply_to_ports(&mut spec.endpoint);
 
+        // Where old clients put a service's networks; the managers look there only while the task names none.
+        let networks_of_service = spec.networks.clone();
         let task = spec.task.get_or_insert_default();
         if !self.constraint.is_empty() || !self.placement_pref.is_empty() {
             let placement = task.placement.get_or_insert_default();
@@ -83,6 +85,9 @@ impl Lists {
             self.generic_resource.apply(&mut reserved.generic, values::generic_kind);
         }
         if !self.network.is_empty() {
+            if task.networks.is_empty() {
+                task.networks = networks_of_service;
+            }
             references::networks(connection, &self.network, &mut task.networks).await?;
         }
 

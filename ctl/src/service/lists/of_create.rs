@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use skep_proto::swarmkit::{
-    GenericResource, Mount, NetworkAttachmentConfig, PlacementPreference, PortConfig, ServiceSpec,
+    GenericResource, Mount, NetworkAttachmentConfig, PlacementPreference, ServiceSpec,
     container_spec::Ulimit,
 };
 
@@ -14,7 +14,11 @@ use super::{
     references::{self, Given},
     values,
 };
-use crate::{connect::Connection, errors::Failure, service::ports};
+use crate::{
+    connect::Connection,
+    errors::Failure,
+    service::ports::{self, Published},
+};
 
 /// Values of lists; each option may be given several times.
 #[derive(Debug, clap::Args)]
@@ -70,9 +74,10 @@ pub struct CreateLists {
     /// Spread the tasks over the values of a label: spread=node.labels.KEY
     #[arg(long, value_name = "SPREAD", value_parser = values::placement_preference)]
     placement_pref: Vec<PlacementPreference>,
-    /// Publish a port: TARGET, PUBLISHED:TARGET or PUBLISHED:TARGET/udp, or published=…,target=…,protocol=…,mode=ingress|host
+    /// Publish ports: TARGET, PUBLISHED:TARGET or PUBLISHED:TARGET/udp, each a number or a range, or
+    /// published=…,target=…,protocol=…,mode=ingress|host
     #[arg(short, long, value_name = "PORT", value_parser = ports::parse)]
-    publish: Vec<PortConfig>,
+    publish: Vec<Published>,
     /// A secret that the containers get: NAME or source=NAME,target=PATH,mode=0400
     #[arg(long, value_name = "SECRET", value_parser = references::given)]
     secret: Vec<Given>,
@@ -111,7 +116,9 @@ impl CreateLists {
             mount: Change::adding(self.mount.clone()),
             network: Change::adding(self.network.clone()),
             placement_pref: Change::adding(self.placement_pref.clone()),
-            publish: Change::adding(self.publish.clone()),
+            publish: Change::adding(
+                self.publish.iter().flat_map(|ports| ports.0.clone()).collect(),
+            ),
             secret: Change::adding(self.secret.clone()),
             sysctl: Change::adding(self.sysctl.clone()),
             ulimit: Change::adding(self.ulimit.clone()),

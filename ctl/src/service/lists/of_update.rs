@@ -1,7 +1,7 @@
 //! The lists as `service update` takes them: values to add or change, and keys of values to remove.
 
 use skep_proto::swarmkit::{
-    GenericResource, Mount, NetworkAttachmentConfig, PlacementPreference, PortConfig, ServiceSpec,
+    GenericResource, Mount, NetworkAttachmentConfig, PlacementPreference, ServiceSpec,
     container_spec::Ulimit,
 };
 
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     connect::Connection,
     errors::Failure,
-    service::ports::{self, PortKey},
+    service::ports::{self, PortKey, Published},
 };
 
 /// Changes of lists; each option may be given several times. An option `…-add` also replaces.
@@ -111,9 +111,10 @@ pub struct UpdateLists {
     /// Spread the tasks over a label no more
     #[arg(long, value_name = "SPREAD", value_parser = values::placement_preference)]
     placement_pref_rm: Vec<PlacementPreference>,
-    /// Publish a port: TARGET, PUBLISHED:TARGET or PUBLISHED:TARGET/udp, or published=…,target=…,protocol=…,mode=ingress|host
+    /// Publish ports: TARGET, PUBLISHED:TARGET or PUBLISHED:TARGET/udp, each a number or a range, or
+    /// published=…,target=…,protocol=…,mode=ingress|host
     #[arg(long, value_name = "PORT", value_parser = ports::parse)]
-    publish_add: Vec<PortConfig>,
+    publish_add: Vec<Published>,
     /// Publish a port of the containers no more: TARGET or TARGET/udp
     #[arg(long, value_name = "TARGET", value_parser = ports::key)]
     publish_rm: Vec<PortKey>,
@@ -171,7 +172,10 @@ impl UpdateLists {
             mount: change!(mount_add, mount_rm),
             network: change!(network_add, network_rm),
             placement_pref: change!(placement_pref_add, placement_pref_rm),
-            publish: change!(publish_add, publish_rm),
+            publish: Change {
+                add: self.publish_add.iter().flat_map(|ports| ports.0.clone()).collect(),
+                remove: self.publish_rm.clone(),
+            },
             secret: change!(secret_add, secret_rm),
             sysctl: change!(sysctl_add, sysctl_rm),
             ulimit: change!(ulimit_add, ulimit_rm),

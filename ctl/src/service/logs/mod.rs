@@ -4,7 +4,7 @@
 //! is printed, and the command then ends with exit code 1: a script must not take a part for the whole.
 
 mod label;
-mod since;
+pub mod since;
 
 use std::{
     collections::HashMap,

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod daemon;
+mod networks;
 mod nodes;
 mod samples;
 mod services;
@@ -13,6 +14,7 @@ mod stored;
 
 pub use cluster::*;
 pub use daemon::*;
+pub use networks::*;
 pub use nodes::*;
 pub use samples::{manager, worker};
 pub use services::*;

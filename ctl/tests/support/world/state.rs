@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use skep_proto::{
     skep::{
         DaemonState, ExplainRequest, ExplainResponse, GetKeysResponse, GetRaftStatusResponse,
-        GetStatusResponse, InitRequest, JoinRequest, ManagerPeer, PlanResponse, UnlockRequest,
+        GetStatusResponse, InitRequest, JoinRequest, ManagerPeer, NetworkCheckResponse,
+        NetworkUsage, PlanResponse, UnlockRequest,
     },
     swarmkit::*,
 };
@@ -41,6 +42,10 @@ pub struct World {
     pub explanation: ExplainResponse,
     pub explained: Option<ExplainRequest>,
     pub plan: Option<PlanResponse>,
+    /// What is said of the use of networks, by id; of the others, that nothing uses them.
+    pub usages: BTreeMap<String, NetworkUsage>,
+    /// What is found when networks are checked, one look after the other; the last one stays.
+    pub checks: Vec<NetworkCheckResponse>,
     /// The requests of the daemon's own services, as they came.
     pub joined_with: Option<JoinRequest>,
     pub founded_with: Option<InitRequest>,

@@ -40,5 +40,5 @@
 #![warn(missing_docs)]
 
 pub mod core;
-// pub mod ledger;
+pub mod ledger;
 pub mod wire;

@@ -7,7 +7,11 @@ use futures::StreamExt as _;
 use skep_raft::{Config, NodeHandle, Start, StateMachine, StopReason};
 use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Server};
+use tonic::{
+    Status,
+    service::Routes,
+    transport::{Channel, Server},
+};
 
 use crate::{
     CallError, EnterError, Owner, Security, Setup, ask,
@@ -66,6 +70,19 @@ impl Group {
         machine: S,
         owner: Arc<dyn Owner>,
     ) -> Result<Group, EnterError> {
+        Group::enter_with(setup, config, listener, machine, owner, Routes::default()).await
+    }
+
+    /// As [`enter`](Self::enter), with services of the program's own at the members' address, for members alone. They are
+    /// served from the beginning, before this node is a member.
+    pub async fn enter_with<S: StateMachine>(
+        setup: Setup,
+        config: Config,
+        listener: TcpListener,
+        machine: S,
+        owner: Arc<dyn Owner>,
+        routes: Routes,
+    ) -> Result<Group, EnterError> {
         setup.check()?;
         let local = listener.local_addr().map_err(EnterError::Listen)?;
         setup.security.check_addr(local).map_err(EnterError::Listen)?;
@@ -87,7 +104,7 @@ impl Group {
         // Until it is a member, a failure or a drop of this future ends the listener as well.
         let guard = stop.clone().drop_guard();
         let service = Service::new(shared.clone(), owner, stop.clone());
-        serve(listener, setup.security.clone(), service, stop.clone());
+        serve(listener, setup.security.clone(), service, routes, stop.clone());
 
         let again = folder.has_log();
         let start = match again {
@@ -125,6 +142,11 @@ impl Group {
     /// The name in a member's node id.
     pub fn name_of(node_id: &str) -> &str {
         name_of(node_id)
+    }
+
+    /// A connection to a node at this address, for services of the program's own; made when it is first used.
+    pub fn dial(&self, addr: &str) -> Result<Channel, Status> {
+        ask::dial(&self.shared.security, addr)
     }
 
     /// Has the leader do something: [`Owner::call`] there, over the network unless this member leads. Passed on once;
@@ -208,6 +230,7 @@ fn serve(
     listener: TcpListener,
     security: Security,
     service: Service,
+    routes: Routes,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     let incoming = futures::stream::unfold(listener, |listener| async {
@@ -233,7 +256,7 @@ fn serve(
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(CALLERS_PING_INTERVAL))
         .http2_keepalive_timeout(Some(CALLERS_PING_INTERVAL))
-        .add_service(service);
+        .add_routes(routes.add_service(service));
     tokio::spawn(async move {
         let serving = server.serve_with_incoming(incoming);
         tokio::select! {

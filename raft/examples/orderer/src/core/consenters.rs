@@ -4,11 +4,11 @@
 //! compares the two, so it makes no difference who began. While they differ nothing else is ordered, and no other change is taken
 //! but one that takes the present one back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use prost::Message as _;
-use skep_raft::{Member, Membership, RaftId};
+use skep_raft::Membership;
 
 use super::limits::Limits;
 use crate::wire;
@@ -16,11 +16,9 @@ use crate::wire;
 /// One orderer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consenter {
-    /// The number that its operator gave it; never 0.
-    pub id: u32,
-    /// Names its data directory: what raft calls the node.
-    pub node_id: String,
-    /// Where it listens.
+    /// The name that its operator gave it.
+    pub id: String,
+    /// Where the other orderers reached it when it was added. Where it is now is for raft's membership to say.
     pub addr: String,
 }
 
@@ -31,8 +29,8 @@ pub struct Configuration {
     pub chain_id: String,
     /// How blocks are cut.
     pub limits: Limits,
-    /// The orderers by number.
-    pub consenters: BTreeMap<u32, Consenter>,
+    /// The orderers by name.
+    pub consenters: BTreeMap<String, Consenter>,
 }
 
 /// A change of the orderers.
@@ -41,7 +39,7 @@ pub enum Change {
     /// One more.
     Add(Consenter),
     /// One less.
-    Remove(u32),
+    Remove(String),
 }
 
 /// Why a change is not taken.
@@ -55,48 +53,40 @@ pub enum ChangeError {
         "another change of the orderers is in progress; wait for it, or take it back by its opposite"
     )]
     InProgress,
-    /// The number is taken by another data directory.
-    #[error(
-        "orderer {id} is a member with another data directory; remove it first with: orderer member remove {id}"
-    )]
+    /// The name is another's.
+    #[error("orderer {id} is a member already, at {addr}; remove it first, or give another id")]
     Taken {
-        /// The number.
-        id: u32,
+        /// The name.
+        id: String,
+        /// Where its bearer is.
+        addr: String,
     },
     /// It is one already.
     #[error("orderer {0} is a member already")]
-    Present(u32),
+    Present(String),
     /// Another one listens there.
     #[error("orderer {id} has the address {addr} already")]
     AddressTaken {
         /// Whose it is.
-        id: u32,
+        id: String,
         /// The address.
         addr: String,
     },
     /// There is no such orderer.
     #[error("orderer {0} is not a member")]
-    Unknown(u32),
+    Unknown(String),
     /// It is the last one.
     #[error("orderer {0} is the last one and cannot be removed")]
-    Last(u32),
-    /// Removing it could leave the others without a majority.
-    #[error("orderer {id} cannot be removed: {why}")]
-    QuorumLoss {
-        /// Which.
-        id: u32,
-        /// What raft says.
-        why: String,
-    },
+    Last(String),
 }
 
 /// What brings raft's membership nearer to the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Admit this one.
+    /// Wait for this one to join.
     Admit(Consenter),
-    /// Remove this member.
-    Remove(RaftId),
+    /// Remove the member of this name.
+    Remove(String),
 }
 
 impl Configuration {
@@ -108,8 +98,7 @@ impl Configuration {
     /// As it stands in a block and a snapshot.
     pub fn to_wire(&self) -> wire::Configuration {
         let consenter = |consenter: &Consenter| wire::Consenter {
-            id: consenter.id,
-            node_id: consenter.node_id.clone(),
+            id: consenter.id.clone(),
             addr: consenter.addr.clone(),
         };
         wire::Configuration {
@@ -130,7 +119,7 @@ impl Configuration {
         let consenters = configuration
             .consenters
             .into_iter()
-            .map(|c| (c.id, Consenter { id: c.id, node_id: c.node_id, addr: c.addr }));
+            .map(|c| (c.id.clone(), Consenter { id: c.id, addr: c.addr }));
         Some(Configuration {
             chain_id: configuration.chain_id,
             limits,
@@ -140,15 +129,18 @@ impl Configuration {
 
     /// The steps that bring raft's membership into line: admissions first, since more members lose less.
     pub fn steps(&self, members: &Membership) -> Vec<Step> {
-        let missing = self.consenters.values().filter(|c| members.by_node(&c.node_id).is_none());
+        let present: BTreeSet<&str> =
+            members.members().map(|member| name_of(&member.node_id)).collect();
+        let missing = self.consenters.values().filter(|c| !present.contains(c.id.as_str()));
         let admit = missing.map(|consenter| Step::Admit(consenter.clone()));
-        let surplus = members.members().filter(|member| !self.has_node(&member.node_id));
-        let remove = surplus.map(|member: &Member| Step::Remove(member.raft_id));
+        let surplus = present.iter().filter(|id| !self.consenters.contains_key(**id));
+        let remove = surplus.map(|id| Step::Remove((*id).to_owned()));
         admit.chain(remove).collect()
     }
 
-    fn has_node(&self, node_id: &str) -> bool {
-        self.consenters.values().any(|consenter| consenter.node_id == node_id)
+    /// Whether an orderer of this name may join at this address.
+    pub fn admits(&self, id: &str, addr: &str) -> bool {
+        self.consenters.get(id).is_some_and(|consenter| consenter.addr == addr)
     }
 
     /// The configuration after a change, if that may be made now.
@@ -163,23 +155,23 @@ impl Configuration {
         let mut next = self.clone();
         match change {
             Change::Add(new) => {
-                match self.consenters.get(&new.id) {
-                    Some(old) if old == new => return Err(ChangeError::Present(new.id)),
-                    Some(_) => return Err(ChangeError::Taken { id: new.id }),
+                match self.consenters.get(&new.id).cloned() {
+                    Some(old) if old == *new => return Err(ChangeError::Present(old.id)),
+                    Some(Consenter { id, addr }) => return Err(ChangeError::Taken { id, addr }),
                     None => {}
                 }
                 if let Some(other) = self.consenters.values().find(|c| c.addr == new.addr) {
-                    let (id, addr) = (other.id, other.addr.clone());
+                    let Consenter { id, addr } = other.clone();
                     return Err(ChangeError::AddressTaken { id, addr });
                 }
-                next.consenters.insert(new.id, new.clone());
+                next.consenters.insert(new.id.clone(), new.clone());
             }
             Change::Remove(id) => {
                 if next.consenters.remove(id).is_none() {
-                    return Err(ChangeError::Unknown(*id));
+                    return Err(ChangeError::Unknown(id.clone()));
                 }
                 if next.consenters.is_empty() {
-                    return Err(ChangeError::Last(*id));
+                    return Err(ChangeError::Last(id.clone()));
                 }
             }
         }
@@ -197,50 +189,43 @@ impl Configuration {
             Step::Admit(consenter) => {
                 next.consenters.remove(&consenter.id)?;
             }
-            Step::Remove(raft_id) => {
-                let member = members.get(*raft_id)?;
-                let id = number(&member.node_id)?;
-                if next.consenters.contains_key(&id) {
-                    return None;
-                }
-                let (node_id, addr) = (member.node_id.clone(), member.addr.clone());
-                next.consenters.insert(id, Consenter { id, node_id, addr });
+            Step::Remove(id) => {
+                let mut members = members.members();
+                let addr = members.find(|m| name_of(&m.node_id) == id)?.addr.clone();
+                next.consenters.insert(id.clone(), Consenter { id: id.clone(), addr });
             }
         }
         (!next.consenters.is_empty()).then_some(next)
     }
 }
 
-/// A node's name, from an orderer's number and what was drawn for its data directory.
-pub fn node_id(id: u32, drawn: u64) -> String {
-    format!("{id}-{drawn:016x}")
-}
-
-/// The orderer's number in a node's name.
-pub fn number(node_id: &str) -> Option<u32> {
-    node_id.split_once('-')?.0.parse().ok()
+/// The orderer's name in what raft calls its node, which also tells one data directory from the next.
+pub fn name_of(node_id: &str) -> &str {
+    node_id.rsplit_once('#').map_or(node_id, |(name, _)| name)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use skep_raft::{Member, RaftId};
+
     use super::*;
 
     pub(crate) fn consenter(id: u32) -> Consenter {
-        Consenter { id, node_id: node_id(id, 7), addr: format!("host{id}:7050") }
+        Consenter { id: id.to_string(), addr: format!("host{id}:7050") }
     }
 
     fn configuration(ids: &[u32]) -> Configuration {
         Configuration {
             chain_id: "chain".to_owned(),
             limits: Limits::default(),
-            consenters: ids.iter().map(|id| (*id, consenter(*id))).collect(),
+            consenters: ids.iter().map(|id| (id.to_string(), consenter(*id))).collect(),
         }
     }
 
     fn members(ids: &[u32]) -> Membership {
         let member = |id: &u32| {
-            let Consenter { node_id, addr, .. } = consenter(*id);
-            Member { raft_id: RaftId(u64::from(*id) * 100), node_id, addr }
+            let Consenter { id: name, addr } = consenter(*id);
+            Member { raft_id: RaftId(u64::from(*id)), node_id: format!("{name}#7"), addr }
         };
         Membership::new(ids.iter().map(member), [])
     }
@@ -248,13 +233,14 @@ pub(crate) mod tests {
     #[test]
     fn raft_follows_the_chain_one_step_at_a_time() {
         let admit = |id| Step::Admit(consenter(id));
-        let remove = |id: u64| Step::Remove(RaftId(id * 100));
+        let remove = |id: u32| Step::Remove(id.to_string());
+        let remove2 = remove(2);
         for (what, wanted, present, expected) in [
             ("in line", &[1, 2, 3][..], &[1, 2, 3][..], vec![]),
             ("a founder admits the others", &[1, 2, 3], &[1], vec![admit(2), admit(3)]),
             ("one more", &[1, 2, 3, 4], &[1, 2, 3], vec![admit(4)]),
-            ("one less", &[1, 3], &[1, 2, 3], vec![remove(2)]),
-            ("admissions come first", &[1, 4], &[1, 2], vec![admit(4), remove(2)]),
+            ("one less", &[1, 3], &[1, 2, 3], vec![remove2.clone()]),
+            ("admissions come first", &[1, 4], &[1, 2], vec![admit(4), remove2]),
         ] {
             assert_eq!(configuration(wanted).steps(&members(present)), expected, "{what}");
         }
@@ -263,23 +249,25 @@ pub(crate) mod tests {
     #[test]
     fn a_change_is_taken_only_when_the_last_one_is_done() {
         let add = |id| Change::Add(consenter(id));
-        let wiped = Change::Add(Consenter { node_id: node_id(2, 8), ..consenter(2) });
+        let remove = |id: u32| Change::Remove(id.to_string());
+        let moved = Change::Add(Consenter { addr: "host7:7050".into(), ..consenter(2) });
+        let bearer = ChangeError::Taken { id: "2".into(), addr: "host2:7050".into() };
         let squatter = Change::Add(Consenter { addr: "host1:7050".into(), ..consenter(4) });
-        let taken = ChangeError::AddressTaken { id: 1, addr: "host1:7050".into() };
-        use ChangeError::{InProgress, Last, Present, Taken, Unknown};
+        let taken = ChangeError::AddressTaken { id: "1".into(), addr: "host1:7050".into() };
+        use ChangeError::{InProgress, Last, Present, Unknown};
         let rows: Vec<(&str, &[u32], &[u32], Change, Result<&[u32], ChangeError>)> = vec![
             ("one more", &[1, 2, 3], &[1, 2, 3], add(4), Ok(&[1, 2, 3, 4])),
-            ("one less", &[1, 2, 3], &[1, 2, 3], Change::Remove(2), Ok(&[1, 3])),
-            ("there already", &[1, 2], &[1, 2], add(2), Err(Present(2))),
-            ("there with another disk", &[1, 2], &[1, 2], wiped, Err(Taken { id: 2 })),
+            ("one less", &[1, 2, 3], &[1, 2, 3], remove(2), Ok(&[1, 3])),
+            ("there already", &[1, 2], &[1, 2], add(2), Err(Present("2".into()))),
+            ("there, and elsewhere", &[1, 2], &[1, 2], moved, Err(bearer)),
             ("another's address", &[1, 2], &[1, 2], squatter, Err(taken)),
-            ("not there", &[1, 2], &[1, 2], Change::Remove(9), Err(Unknown(9))),
-            ("the last one", &[1], &[1], Change::Remove(1), Err(Last(1))),
+            ("not there", &[1, 2], &[1, 2], remove(9), Err(Unknown("9".into()))),
+            ("the last one", &[1], &[1], remove(1), Err(Last("1".into()))),
             ("while one is being added", &[1, 2, 3], &[1, 2], add(4), Err(InProgress)),
-            ("another leaves meanwhile", &[1, 2, 3], &[1, 2], Change::Remove(2), Err(InProgress)),
-            ("it is taken back", &[1, 2, 3], &[1, 2], Change::Remove(3), Ok(&[1, 2])),
+            ("another leaves meanwhile", &[1, 2, 3], &[1, 2], remove(2), Err(InProgress)),
+            ("it is taken back", &[1, 2, 3], &[1, 2], remove(3), Ok(&[1, 2])),
             ("a removal is taken back", &[1, 2], &[1, 2, 3], add(3), Ok(&[1, 2, 3])),
-            ("a founder goes on without one", &[1, 2, 3], &[1], Change::Remove(3), Ok(&[1, 2])),
+            ("a founder goes on without one", &[1, 2, 3], &[1], remove(3), Ok(&[1, 2])),
         ];
         for (what, wanted, present, change, expected) in rows {
             let found = configuration(wanted).changed(&change, &members(present));

@@ -24,14 +24,15 @@ fn at(ms: u64) -> Duration {
 }
 
 fn configuration(ids: &[u32]) -> Configuration {
-    let consenters: BTreeMap<_, _> = ids.iter().map(|id| (*id, consenter(*id))).collect();
+    let consenters: BTreeMap<_, _> =
+        ids.iter().map(|id| (id.to_string(), consenter(*id))).collect();
     Configuration { chain_id: "chain".to_owned(), limits: LIMITS, consenters }
 }
 
 fn members(ids: &[u32]) -> Membership {
     let member = |id: &u32| {
-        let Consenter { node_id, addr, .. } = consenter(*id);
-        Member { raft_id: RaftId(u64::from(*id)), node_id, addr }
+        let Consenter { id: name, addr } = consenter(*id);
+        Member { raft_id: RaftId(u64::from(*id)), node_id: format!("{name}#7"), addr }
     };
     Membership::new(ids.iter().map(member), [])
 }

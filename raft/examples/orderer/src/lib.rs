@@ -41,4 +41,5 @@
 
 pub mod core;
 pub mod ledger;
+pub mod machine;
 pub mod wire;

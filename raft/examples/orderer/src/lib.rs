@@ -42,4 +42,5 @@
 pub mod core;
 pub mod ledger;
 pub mod machine;
+pub mod node;
 pub mod wire;

@@ -2,6 +2,8 @@
 //! answered goes out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -10,7 +12,10 @@ use skep_raft::{
     StateMachine, Ticket,
 };
 
-use crate::core::leader::{Outcome, Proposal};
+use crate::core::chain::Tip;
+use crate::core::envelope::Submission;
+use crate::core::keeper::{KeeperError, Work};
+use crate::core::leader::{Outcome, Proposal, Refused};
 use crate::core::orderer::Orderer;
 
 /// What is around an orderer: a process, or a simulation. No method blocks but [`await_ledger`](Self::await_ledger).
@@ -37,6 +42,8 @@ pub trait Surroundings<W>: Send + Sync + 'static {
 /// An orderer, shared between raft's node, submitters, the clock and the ledger. The lock is held for moments only.
 pub struct Shared<W, S> {
     orderer: Mutex<Orderer<W>>,
+    /// The last block that the newest snapshot includes, plus one.
+    snapshot: AtomicU64,
     /// What is around it.
     pub around: S,
 }
@@ -44,7 +51,7 @@ pub struct Shared<W, S> {
 impl<W, S: Surroundings<W>> Shared<W, S> {
     /// An orderer in its surroundings.
     pub fn new(orderer: Orderer<W>, around: S) -> Arc<Self> {
-        Arc::new(Shared { orderer: Mutex::new(orderer), around })
+        Arc::new(Shared { orderer: Mutex::new(orderer), snapshot: AtomicU64::new(0), around })
     }
 
     /// Looks at the orderer.
@@ -52,23 +59,73 @@ impl<W, S: Surroundings<W>> Shared<W, S> {
         look(&self.orderer.lock())
     }
 
-    /// Has the orderer do something, and sees to what follows from it.
-    pub fn act<R>(&self, act: impl FnOnce(&mut Orderer<W>) -> R) -> R {
+    /// What the ledger needs next. Nothing follows from asking.
+    ///
+    /// # Errors
+    /// See [`Orderer::work`].
+    pub fn work(&self) -> Result<Option<Work>, KeeperError> {
+        self.orderer.lock().work()
+    }
+
+    /// The last block that the newest snapshot includes.
+    pub fn snapshot_block(&self) -> Option<u64> {
+        self.snapshot.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Submits an envelope. Nothing but proposals follows from it: nobody is answered under a lock, nobody is woken for nothing.
+    ///
+    /// # Errors
+    /// See [`Orderer::submit`].
+    pub fn submit(
+        &self,
+        now: Duration,
+        submission: Submission,
+        waiter: W,
+    ) -> Result<(), (Submission, W, Refused)> {
         let mut orderer = self.orderer.lock();
-        let outcome = act(&mut orderer);
-        // Under the lock: proposals must reach raft in their order.
-        for proposal in orderer.take_proposals() {
+        let deadline = orderer.deadline();
+        let outcome = orderer.submit(now, submission, waiter);
+        let proposals = orderer.take_proposals();
+        let changed = !proposals.is_empty() || orderer.deadline() != deadline;
+        self.propose(&mut orderer, proposals);
+        let answers = orderer.take_answers();
+        drop(orderer);
+        self.settle(answers, changed);
+        outcome
+    }
+
+    /// Under the lock: proposals must reach raft in their order.
+    fn propose(&self, orderer: &mut Orderer<W>, proposals: Vec<Proposal>) {
+        for proposal in proposals {
             let ticket = proposal.ticket;
             if self.around.propose(proposal).is_err() {
                 orderer.refused(ticket);
             }
         }
-        let answers = orderer.take_answers();
-        drop(orderer);
+    }
+
+    fn settle(&self, answers: Vec<(W, Outcome)>, changed: bool) {
         for (waiter, outcome) in answers {
             self.around.answer(waiter, outcome);
         }
-        self.around.changed();
+        if changed {
+            self.around.changed();
+        }
+    }
+
+    fn snapshotted(&self, tip: Option<Tip>) {
+        self.snapshot.store(Tip::next_number(tip), Ordering::Relaxed);
+    }
+
+    /// Has the orderer do something, and sees to what follows from it.
+    pub fn act<R>(&self, act: impl FnOnce(&mut Orderer<W>) -> R) -> R {
+        let mut orderer = self.orderer.lock();
+        let outcome = act(&mut orderer);
+        let proposals = orderer.take_proposals();
+        self.propose(&mut orderer, proposals);
+        let answers = orderer.take_answers();
+        drop(orderer);
+        self.settle(answers, true);
         outcome
     }
 }
@@ -106,11 +163,15 @@ impl<W: Send + 'static, S: Surroundings<W>> StateMachine for Machine<W, S> {
             if let Some(tip) = captured.tip() {
                 shared.around.await_ledger(tip.header.number)?;
             }
-            Ok(captured.encode(membership))
+            let snapshot = captured.encode(membership);
+            shared.snapshotted(captured.tip());
+            Ok(snapshot)
         })
     }
 
     fn restore(&mut self, _index: u64, data: Bytes) -> Result<Membership, RestoreError> {
-        self.0.act(|orderer| orderer.restore(data)).map_err(RestoreError::new)
+        let restored = self.0.act(|orderer| orderer.restore(data)).map_err(RestoreError::new)?;
+        self.0.snapshotted(self.0.look(|orderer| orderer.state().tip()));
+        Ok(restored)
     }
 }

@@ -1,6 +1,6 @@
 //! What a ledger needs of a file. A simulation puts another one in its place.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -23,11 +23,16 @@ pub trait Storage: Send + Sync + 'static {
 pub struct FileStorage(File);
 
 impl FileStorage {
-    /// Opens the file, or makes it, durably.
+    /// Opens the file, or makes it, durably. It is this process's alone for as long as the value lives.
     pub fn open(path: &Path) -> io::Result<FileStorage> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path)?;
+        // Two writers would tear each other's blocks.
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::other("another process has it open"),
+            TryLockError::Error(error) => error,
+        })?;
         if let Some(folder) = path.parent() {
             File::open(folder)?.sync_all()?;
         }

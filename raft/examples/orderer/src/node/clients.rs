@@ -1,0 +1,218 @@
+//! What clients ask.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::links::no_leader;
+use super::read::{self, Items};
+use super::submit::{Acks, Desk};
+use crate::core::chain::Hash;
+use crate::core::consenters::{Change, Consenter, name_of};
+use crate::core::leader::Outcome;
+use crate::core::orderer::Orderer as Core;
+use crate::ledger::Reader;
+use crate::wire::{
+    self, Ack, AddMemberRequest, Block, ChangeRequest, DeliverRequest, Envelope, IdentifyRequest,
+    MembersResponse, RemoveMemberRequest, StatusRequest, StatusResponse, change_request,
+    orderer_server::Orderer,
+};
+
+/// How long a change of the orderers is waited for: longer than the leader gives a step.
+const CHANGE_TIME_MAX: Duration = Duration::from_secs(40);
+/// How long a new orderer may take to say who it is.
+const IDENTIFY_TIME_MAX: Duration = Duration::from_secs(3);
+/// How often it is looked whether a change is done.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A name or an address at most.
+const NAME_BYTES_MAX: usize = 255;
+
+/// What the services are made of.
+pub struct Reach {
+    /// This orderer's name.
+    pub id: String,
+    /// Takes envelopes in.
+    pub desk: Desk,
+    /// The ledger.
+    pub reader: Reader,
+}
+
+/// See the module.
+pub struct Clients {
+    /// What it serves from.
+    pub reach: Arc<Reach>,
+}
+
+#[tonic::async_trait]
+impl Orderer for Clients {
+    type BroadcastStream = Acks;
+    type DeliverStream = Items<Block>;
+
+    async fn submit(&self, request: Request<Envelope>) -> Result<Response<Ack>, Status> {
+        let mut acks = self.reach.desk.broadcast(request.into_inner().into()).await?;
+        let ack = acks.next().await;
+        ack.unwrap_or_else(|| Err(Status::aborted("no answer came"))).map(Response::new)
+    }
+
+    async fn broadcast(
+        &self,
+        request: Request<Streaming<Envelope>>,
+    ) -> Result<Response<Acks>, Status> {
+        self.reach.desk.broadcast(request.into_inner().into()).await.map(Response::new)
+    }
+
+    async fn deliver(
+        &self,
+        request: Request<DeliverRequest>,
+    ) -> Result<Response<Items<Block>>, Status> {
+        let DeliverRequest { from, through } = request.into_inner();
+        let height = self.reach.desk.shared.around.height();
+        let blocks = read::stream(self.reach.reader.clone(), height, from, through, |reader, n| {
+            Ok(reader.block(n)?.to_wire())
+        });
+        Ok(Response::new(blocks))
+    }
+
+    async fn add_member(
+        &self,
+        request: Request<AddMemberRequest>,
+    ) -> Result<Response<MembersResponse>, Status> {
+        let consenter = request.into_inner().consenter.unwrap_or_default();
+        let wire::Consenter { id, addr } = consenter;
+        for text in [&id, &addr] {
+            if text.is_empty() || text.len() > NAME_BYTES_MAX {
+                return Err(Status::invalid_argument("an orderer has an id and an address"));
+            }
+        }
+        self.change(Change::Add(Consenter { id, addr })).await
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<RemoveMemberRequest>,
+    ) -> Result<Response<MembersResponse>, Status> {
+        self.change(Change::Remove(request.into_inner().id)).await
+    }
+
+    async fn status(
+        &self,
+        _: Request<StatusRequest>,
+    ) -> Result<Response<StatusResponse>, Status> {
+        let status = self.reach.desk.links.node()?.status();
+        let name = |raft_id| status.members.get(raft_id).map(|m| name_of(&m.node_id).to_owned());
+        let members = status.members.members().map(|member| wire::Consenter {
+            id: name_of(&member.node_id).to_owned(),
+            addr: member.addr.clone(),
+        });
+        let (configuration, ledger) = self
+            .reach
+            .desk
+            .shared
+            .look(|core| (core.state().configuration().cloned(), core.ledger()));
+        Ok(Response::new(StatusResponse {
+            id: self.reach.id.clone(),
+            chain_id: configuration.as_ref().map_or(String::new(), |c| c.chain_id.clone()),
+            leader: status.leader.and_then(name).unwrap_or_default(),
+            term: status.term,
+            height: ledger.map_or(0, |tip| tip.header.number + 1),
+            last_hash: ledger.map_or(Hash::default(), |tip| tip.header.hash()).0.to_vec().into(),
+            consenters: configuration.map_or(Vec::new(), |c| c.to_wire().consenters),
+            members: members.collect(),
+        }))
+    }
+}
+
+impl Clients {
+    /// Has the leader make a change.
+    async fn change(&self, change: Change) -> Result<Response<MembersResponse>, Status> {
+        let links = &self.reach.desk.links;
+        if links.node()?.status().leads() {
+            return change_here(&self.reach, &change).await.map(Response::new);
+        }
+        let change = match change {
+            Change::Add(Consenter { id, addr }) => {
+                change_request::Change::Add(wire::Consenter { id, addr })
+            }
+            Change::Remove(id) => change_request::Change::Remove(id),
+        };
+        links.leader()?.change(ChangeRequest { change: Some(change) }).await
+    }
+}
+
+/// Makes a change on the leader: checks what can be checked, orders it, and waits until raft's members are what the chain says.
+/// When it is dropped the change may still happen.
+pub async fn change_here(reach: &Reach, change: &Change) -> Result<MembersResponse, Status> {
+    match change {
+        Change::Add(consenter) => identify(reach, consenter).await?,
+        Change::Remove(id) => {
+            let node = reach.desk.links.node()?;
+            let status = node.status();
+            let member = status.members.members().find(|m| name_of(&m.node_id) == id);
+            if let Some(member) = member {
+                let checked = node.check_removal(member.raft_id);
+                checked.map_err(|error| Status::failed_precondition(error.to_string()))?;
+            }
+        }
+    }
+    let (waiter, outcome) = oneshot::channel();
+    match reach.desk.shared.act(|core| core.change(change, waiter)) {
+        Err(_) => return Err(no_leader()),
+        Ok(Err(error)) => return Err(Status::failed_precondition(error.to_string())),
+        Ok(Ok(())) => {}
+    }
+    match outcome.await {
+        Ok(Outcome::Ordered { .. }) => {}
+        Ok(Outcome::NotOrdered) => return Err(no_leader()),
+        Ok(Outcome::Unknown) | Err(_) => {
+            return Err(Status::aborted("the leader was lost; look at the members' list"));
+        }
+    }
+    let deadline = Instant::now() + CHANGE_TIME_MAX;
+    loop {
+        let (done, configuration) =
+            reach.desk.shared.look(|core| (core.step().is_none(), core.state().configuration().cloned()));
+        let configuration = configuration.ok_or_else(no_leader)?;
+        let in_chain = match change {
+            Change::Add(consenter) => configuration.admits(&consenter.id, &consenter.addr),
+            Change::Remove(id) => !configuration.consenters.contains_key(id),
+        };
+        if !in_chain {
+            let text = "the change was taken back, because raft could not make it in time";
+            return Err(Status::failed_precondition(text));
+        }
+        if done {
+            return Ok(MembersResponse { consenters: configuration.to_wire().consenters });
+        }
+        if !reach.desk.shared.look(Core::leads) {
+            let text = "the change is ordered; the next leader makes it. Look at the members' list";
+            return Err(Status::aborted(text));
+        }
+        if Instant::now() > deadline {
+            return Err(Status::deadline_exceeded("the change is ordered and not made yet"));
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Makes sure that an orderer of this name waits at its address, with an empty folder.
+async fn identify(reach: &Reach, consenter: &Consenter) -> Result<(), Status> {
+    let Consenter { id, addr } = consenter;
+    let asking = async { reach.desk.links.dial(addr)?.identify(IdentifyRequest {}).await };
+    let found = timeout(IDENTIFY_TIME_MAX, asking).await;
+    let why = match found {
+        Err(_) => "nobody answers".to_owned(),
+        Ok(Err(status)) => format!("nobody answers: {}", status.message()),
+        Ok(Ok(found)) => match found.into_inner() {
+            found if found.id != *id => format!("it is orderer {} that answers", found.id),
+            found if found.member => "it is a member of a chain already".to_owned(),
+            _ => return Ok(()),
+        },
+    };
+    Err(Status::failed_precondition(format!(
+        "orderer {id} at {addr} cannot be added: {why}; start it with --id {id} --join first"
+    )))
+}

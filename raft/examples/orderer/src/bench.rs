@@ -27,7 +27,12 @@ struct Process {
 }
 
 impl Process {
-    fn start(id: usize, peers: &str, dir: &Path, options: &BenchOptions) -> anyhow::Result<Process> {
+    fn start(
+        id: usize,
+        peers: &str,
+        dir: &Path,
+        options: &BenchOptions,
+    ) -> anyhow::Result<Process> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["--id", &id.to_string(), "--peers", peers, "--clients", "127.0.0.1:0"])
             .arg("--dir")
@@ -75,8 +80,11 @@ pub async fn run(options: BenchOptions) -> anyhow::Result<()> {
 
 async fn measure(options: &BenchOptions, dir: &Path) -> anyhow::Result<()> {
     // Ports that are free now; somebody else may take one before it is used, and then the measurement fails.
-    let free: Vec<_> = (0..ORDERERS).map(|_| std::net::TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let addrs: Vec<_> = free.iter().map(|l| l.local_addr().map(|a| a.to_string())).collect::<Result<_, _>>()?;
+    let free: Vec<_> = (0..ORDERERS)
+        .map(|_| std::net::TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
+    let addrs: Vec<_> =
+        free.iter().map(|l| l.local_addr().map(|a| a.to_string())).collect::<Result<_, _>>()?;
     drop(free);
     let peers: Vec<_> = addrs.iter().zip(1..).map(|(addr, id)| format!("{id}={addr}")).collect();
     let peers = peers.join(",");
@@ -150,7 +158,8 @@ async fn submit(
 ) -> anyhow::Result<Vec<(Instant, Duration)>> {
     let (sender, envelopes) = mpsc::channel(options.under_way);
     let answers = connect(&target)?.broadcast(ReceiverStream::new(envelopes)).await;
-    let mut answers = answers.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner();
+    let mut answers =
+        answers.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner();
     let payload = bytes::Bytes::from(vec![b'x'; options.bytes]);
     let mut sent = std::collections::VecDeque::new();
     let mut acks = Vec::new();
@@ -169,7 +178,8 @@ async fn submit(
         if sent.is_empty() {
             return Ok(acks);
         }
-        let ack = answers.message().await.map_err(|status| anyhow::anyhow!("{}", status.message()))?;
+        let ack =
+            answers.message().await.map_err(|status| anyhow::anyhow!("{}", status.message()))?;
         ack.context("the stream has ended")?;
         let now = Instant::now();
         if let Some(at) = sent.pop_front() {

@@ -38,25 +38,31 @@ fn failed(addr: &str, status: &Status) -> anyhow::Error {
     anyhow::anyhow!("{addr}: {}", status.message())
 }
 
+/// The first orderer that is named.
+fn named(at: &At) -> anyhow::Result<&String> {
+    at.at.first().context("name orderers to ask with --at or ORDERER_AT")
+}
+
 /// Asks one orderer after the other, until one can help or it has taken too long. Only for what may be asked twice.
 async fn ask<T>(
     at: &At,
     call: impl AsyncFn(OrdererClient<Channel>) -> Result<T, Status>,
 ) -> anyhow::Result<T> {
+    named(at)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut last = None;
         for addr in &at.at {
             match call(connect(addr)?).await {
                 Ok(answer) => return Ok(answer),
-                Err(status) if matches!(status.code(), Code::Unavailable | Code::Aborted) => {
+                Err(status) if is_lost(&status) => {
                     last = Some(failed(addr, &status));
                 }
                 Err(status) => return Err(failed(addr, &status)),
             }
         }
         if Instant::now() > deadline {
-            return Err(last.context("no orderer is named")?);
+            return Err(last.context("nobody was asked")?);
         }
         sleep(PAUSE).await;
     }
@@ -81,6 +87,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Member { at, command } => member(&at, command).await,
         Command::Status { at } => {
+            named(&at)?;
             for addr in &at.at {
                 match connect(addr)?.status(StatusRequest {}).await {
                     Ok(status) => {
@@ -111,25 +118,54 @@ fn print_members(members: &MembersResponse) {
 }
 
 async fn member(at: &At, command: MemberCommand) -> anyhow::Result<()> {
-    // A change is not made twice: who asks again is told that it is made.
-    let addr = at.at.first().context("no orderer is named")?;
-    let mut client = connect(addr)?;
-    let members = match command {
-        MemberCommand::Add { id, addr } => {
-            let request = AddMemberRequest { consenter: Some(Consenter { id, addr }) };
-            client.add_member(request).await
+    named(at)?;
+    let mut unsure = None;
+    for addr in &at.at {
+        let mut client = connect(addr)?;
+        let list = async |mut client: OrdererClient<Channel>| {
+            let status = client.status(StatusRequest {}).await?;
+            Ok(status.map(|status| MembersResponse { consenters: status.consenters }))
+        };
+        let members = match command.clone() {
+            MemberCommand::Add { id, addr } => {
+                let request = AddMemberRequest { consenter: Some(Consenter { id, addr }) };
+                client.add_member(request).await
+            }
+            MemberCommand::Remove { id } => client.remove_member(RemoveMemberRequest { id }).await,
+            MemberCommand::List => list(client.clone()).await,
+        };
+        let made = unsure.is_some();
+        let members = match members {
+            // Asked for already, of an orderer that went away, perhaps because it was removed itself.
+            Err(status)
+                if made && matches!(status.code(), Code::AlreadyExists | Code::NotFound) =>
+            {
+                list(client).await
+            }
+            members => members,
+        };
+        match members {
+            Ok(members) => {
+                print_members(&members.into_inner());
+                return Ok(());
+            }
+            Err(status) if is_lost(&status) => unsure = Some(failed(addr, &status)),
+            Err(status) => return Err(failed(addr, &status)),
         }
-        MemberCommand::Remove { id } => client.remove_member(RemoveMemberRequest { id }).await,
-        MemberCommand::List => client.status(StatusRequest {}).await.map(|status| {
-            status.map(|status| MembersResponse { consenters: status.consenters })
-        }),
-    };
-    print_members(&members.map_err(|status| failed(addr, &status))?.into_inner());
-    Ok(())
+    }
+    Err(unsure.context("nobody was asked")?)
+}
+
+/// Whether another orderer may know better.
+fn is_lost(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::Aborted | Code::Unknown | Code::Cancelled | Code::Internal
+    )
 }
 
 async fn deliver(at: &At, from: u64, follow: bool, envelopes: bool) -> anyhow::Result<()> {
-    let addr = at.at.first().context("no orderer is named")?;
+    let addr = named(at)?;
     let mut client = connect(addr)?;
     let error = |status: Status| failed(addr, &status);
     let height = client.status(StatusRequest {}).await.map_err(error)?.into_inner().height;

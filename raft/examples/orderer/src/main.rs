@@ -54,12 +54,13 @@ fn settings(options: ServeOptions) -> anyhow::Result<Settings> {
         Some(folder) => Security::from_folder(folder)?,
         None => Security::Loopback,
     };
-    let limits = options.limits.limits().check()?;
+    let limits = options.limits().check()?;
     let (addr, founding) = match &options.peers {
         Some(peers) => {
             let listed = peers.get(&options.id);
             let addr = listed.with_context(|| format!("--peers has no id {}", options.id))?;
-            let consenter = |(id, addr): (&String, &String)| Consenter { id: id.clone(), addr: addr.clone() };
+            let consenter =
+                |(id, addr): (&String, &String)| Consenter { id: id.clone(), addr: addr.clone() };
             let consenters = peers.iter().map(consenter).collect();
             (addr.clone(), Some(Founding { consenters, limits }))
         }

@@ -80,7 +80,7 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct At {
     /// Ask these orderers, one after the other until one can help: HOST:PORT,….
-    #[arg(long, env = "ORDERER_AT", value_delimiter = ',', required = true, global = true)]
+    #[arg(long, env = "ORDERER_AT", value_delimiter = ',', global = true)]
     pub at: Vec<String>,
 }
 
@@ -140,15 +140,7 @@ pub struct ServeOptions {
     /// What the log says, as RUST_LOG would.
     #[arg(long, default_value = "info")]
     pub log: String,
-    /// How a new chain cuts its blocks.
-    #[command(flatten)]
-    pub limits: LimitOptions,
-}
-
-/// How a new chain cuts its blocks; a chain that is there says it itself.
-#[derive(Args, Clone, Debug)]
-pub struct LimitOptions {
-    /// Envelopes of a block at most.
+    /// Envelopes of a block at most. This and what follows is for a new chain; one that is there says it itself.
     #[arg(long, default_value_t = Limits::default().messages_max)]
     pub messages_max: usize,
     /// Bytes of envelopes of a block at most, unless it is one alone.
@@ -168,8 +160,8 @@ pub struct LimitOptions {
     pub window_blocks: u64,
 }
 
-impl LimitOptions {
-    /// As limits.
+impl ServeOptions {
+    /// How a new chain cuts its blocks.
     pub fn limits(&self) -> Limits {
         Limits {
             messages_max: self.messages_max,

@@ -8,11 +8,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::around::Waiter;
 use super::links::no_leader;
 use super::read::{self, Items};
 use super::submit::{Acks, Desk};
-use crate::core::chain::Hash;
-use crate::core::consenters::{Change, Consenter, name_of};
+use crate::core::chain::{Hash, Tip};
+use crate::core::consenters::{Change, ChangeError, Consenter, name_of};
 use crate::core::leader::Outcome;
 use crate::core::orderer::Orderer as Core;
 use crate::ledger::Reader;
@@ -98,10 +99,7 @@ impl Orderer for Clients {
         self.change(Change::Remove(request.into_inner().id)).await
     }
 
-    async fn status(
-        &self,
-        _: Request<StatusRequest>,
-    ) -> Result<Response<StatusResponse>, Status> {
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let status = self.reach.desk.links.node()?.status();
         let name = |raft_id| status.members.get(raft_id).map(|m| name_of(&m.node_id).to_owned());
         let members = status.members.members().map(|member| wire::Consenter {
@@ -127,27 +125,65 @@ impl Orderer for Clients {
 }
 
 impl Clients {
-    /// Has the leader make a change.
+    /// Has the leader order a change, and waits until raft's members are what the chain says.
     async fn change(&self, change: Change) -> Result<Response<MembersResponse>, Status> {
         let links = &self.reach.desk.links;
-        if links.node()?.status().leads() {
-            return change_here(&self.reach, &change).await.map(Response::new);
-        }
-        let change = match change {
-            Change::Add(Consenter { id, addr }) => {
-                change_request::Change::Add(wire::Consenter { id, addr })
-            }
-            Change::Remove(id) => change_request::Change::Remove(id),
+        let block = if links.node()?.status().leads() {
+            order_change(&self.reach, &change).await?
+        } else {
+            let change = match change.clone() {
+                Change::Add(Consenter { id, addr }) => {
+                    change_request::Change::Add(wire::Consenter { id, addr })
+                }
+                Change::Remove(id) => change_request::Change::Remove(id),
+            };
+            links.leader()?.change(ChangeRequest { change: Some(change) }).await?.into_inner().block
         };
-        links.leader()?.change(ChangeRequest { change: Some(change) }).await
+        self.await_change(&change, block).await.map(Response::new)
+    }
+
+    /// Waits until this orderer has seen the change in the chain and in raft's members. When it is dropped the change goes on.
+    async fn await_change(&self, change: &Change, block: u64) -> Result<MembersResponse, Status> {
+        let deadline = Instant::now() + CHANGE_TIME_MAX;
+        loop {
+            let (height, configuration, in_line) = self.reach.desk.shared.look(|core| {
+                let height = Tip::next_number(core.state().tip());
+                (height, core.state().configuration().cloned(), core.step().is_none())
+            });
+            if let Some(configuration) = configuration.filter(|_| height > block) {
+                let in_chain = match change {
+                    Change::Add(consenter) => configuration.admits(&consenter.id, &consenter.addr),
+                    Change::Remove(id) => !configuration.consenters.contains_key(id),
+                };
+                if !in_chain {
+                    let text = "the change was taken back, because raft could not make it in time";
+                    return Err(Status::failed_precondition(text));
+                }
+                if in_line {
+                    return Ok(MembersResponse { consenters: configuration.to_wire().consenters });
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(Status::deadline_exceeded("the change is ordered and not made yet"));
+            }
+            sleep(LOOK_EVERY).await;
+        }
     }
 }
 
-/// Makes a change on the leader: checks what can be checked, orders it, and waits until raft's members are what the chain says.
-/// When it is dropped the change may still happen.
-pub async fn change_here(reach: &Reach, change: &Change) -> Result<MembersResponse, Status> {
+/// Orders a change on the leader, after what can be checked; gives the block. When it is dropped the change may still happen.
+pub async fn order_change(reach: &Reach, change: &Change) -> Result<u64, Status> {
     match change {
-        Change::Add(consenter) => identify(reach, consenter).await?,
+        Change::Add(consenter) => {
+            let known = |core: &Core<Waiter>| {
+                core.state()
+                    .configuration()
+                    .is_some_and(|c| c.consenters.contains_key(&consenter.id))
+            };
+            if !reach.desk.shared.look(known) {
+                identify(reach, consenter).await?;
+            }
+        }
         Change::Remove(id) => {
             let node = reach.desk.links.node()?;
             let status = node.status();
@@ -161,40 +197,28 @@ pub async fn change_here(reach: &Reach, change: &Change) -> Result<MembersRespon
     let (waiter, outcome) = oneshot::channel();
     match reach.desk.shared.act(|core| core.change(change, waiter)) {
         Err(_) => return Err(no_leader()),
-        Ok(Err(error)) => return Err(Status::failed_precondition(error.to_string())),
+        Ok(Err(error)) => return Err(refused(&error)),
         Ok(Ok(())) => {}
     }
     match outcome.await {
-        Ok(Outcome::Ordered { .. }) => {}
-        Ok(Outcome::NotOrdered) => return Err(no_leader()),
+        Ok(Outcome::Ordered { block, .. }) => Ok(block),
+        Ok(Outcome::NotOrdered) => Err(no_leader()),
         Ok(Outcome::Unknown) | Err(_) => {
-            return Err(Status::aborted("the leader was lost; look at the members' list"));
+            Err(Status::aborted("the leader was lost meanwhile; look at the list of members"))
         }
     }
-    let deadline = Instant::now() + CHANGE_TIME_MAX;
-    loop {
-        let (done, configuration) =
-            reach.desk.shared.look(|core| (core.step().is_none(), core.state().configuration().cloned()));
-        let configuration = configuration.ok_or_else(no_leader)?;
-        let in_chain = match change {
-            Change::Add(consenter) => configuration.admits(&consenter.id, &consenter.addr),
-            Change::Remove(id) => !configuration.consenters.contains_key(id),
-        };
-        if !in_chain {
-            let text = "the change was taken back, because raft could not make it in time";
-            return Err(Status::failed_precondition(text));
-        }
-        if done {
-            return Ok(MembersResponse { consenters: configuration.to_wire().consenters });
-        }
-        if !reach.desk.shared.look(Core::leads) {
-            let text = "the change is ordered; the next leader makes it. Look at the members' list";
-            return Err(Status::aborted(text));
-        }
-        if Instant::now() > deadline {
-            return Err(Status::deadline_exceeded("the change is ordered and not made yet"));
-        }
-        sleep(LOOK_EVERY).await;
+}
+
+fn refused(error: &ChangeError) -> Status {
+    let text = error.to_string();
+    match error {
+        ChangeError::Present(_) => Status::already_exists(text),
+        ChangeError::Unknown(_) => Status::not_found(text),
+        ChangeError::NoChain => Status::unavailable(text),
+        ChangeError::InProgress
+        | ChangeError::Taken { .. }
+        | ChangeError::AddressTaken { .. }
+        | ChangeError::Last(_) => Status::failed_precondition(text),
     }
 }
 

@@ -10,7 +10,7 @@ use super::read::{self, Items};
 use super::submit::{Acks, to_orderer};
 use crate::core::consenters::{Change, Consenter};
 use crate::wire::{
-    self, Block, ChangeRequest, Envelope, Header, IdentifyRequest, Identity, MembersResponse,
+    self, Block, ChangeRequest, ChangeResponse, Envelope, Header, IdentifyRequest, Identity,
     RangeRequest, change_request, peer_server::Peer,
 };
 
@@ -31,10 +31,7 @@ impl Peer for Members {
         Ok(Response::new(Identity { id: self.reach.id.clone(), member }))
     }
 
-    async fn order(
-        &self,
-        request: Request<Streaming<Envelope>>,
-    ) -> Result<Response<Acks>, Status> {
+    async fn order(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Acks>, Status> {
         let acks = self.reach.desk.order_here(request.into_inner().into());
         Ok(Response::new(Box::pin(acks.map(|ack| ack.map_err(to_orderer)))))
     }
@@ -42,7 +39,7 @@ impl Peer for Members {
     async fn change(
         &self,
         request: Request<ChangeRequest>,
-    ) -> Result<Response<MembersResponse>, Status> {
+    ) -> Result<Response<ChangeResponse>, Status> {
         let change = match request.into_inner().change {
             Some(change_request::Change::Add(wire::Consenter { id, addr })) => {
                 Change::Add(Consenter { id, addr })
@@ -50,7 +47,8 @@ impl Peer for Members {
             Some(change_request::Change::Remove(id)) => Change::Remove(id),
             None => return Err(Status::invalid_argument("no change is named")),
         };
-        clients::change_here(&self.reach, &change).await.map(Response::new)
+        let block = clients::order_change(&self.reach, &change).await?;
+        Ok(Response::new(ChangeResponse { block }))
     }
 
     async fn headers(
@@ -59,10 +57,13 @@ impl Peer for Members {
     ) -> Result<Response<Items<Header>>, Status> {
         let (from, through) = self.range(request.into_inner())?;
         let height = self.reach.desk.shared.around.height();
-        let headers =
-            read::stream(self.reach.reader.clone(), height, from, Some(through), |reader, number| {
-                Ok(reader.header(number)?.to_wire())
-            });
+        let headers = read::stream(
+            self.reach.reader.clone(),
+            height,
+            from,
+            Some(through),
+            |reader, number| Ok(reader.header(number)?.to_wire()),
+        );
         Ok(Response::new(headers))
     }
 
@@ -72,10 +73,13 @@ impl Peer for Members {
     ) -> Result<Response<Items<Block>>, Status> {
         let (from, through) = self.range(request.into_inner())?;
         let height = self.reach.desk.shared.around.height();
-        let blocks =
-            read::stream(self.reach.reader.clone(), height, from, Some(through), |reader, number| {
-                Ok(reader.block(number)?.to_wire())
-            });
+        let blocks = read::stream(
+            self.reach.reader.clone(),
+            height,
+            from,
+            Some(through),
+            |reader, number| Ok(reader.block(number)?.to_wire()),
+        );
         Ok(Response::new(blocks))
     }
 }

@@ -92,10 +92,18 @@ fn render(reach: &Reach, changes: &AtomicU64) -> String {
     let mut counter = |name, help: &str, value: u64| {
         registry.register(name, help, ConstCounter::new(value));
     };
-    counter("leader_changes", "Leaders that this orderer has seen", changes.load(Ordering::Relaxed));
+    counter(
+        "leader_changes",
+        "Leaders that this orderer has seen",
+        changes.load(Ordering::Relaxed),
+    );
     counter("proposal_failures", "Blocks that raft refused", counts.failures);
     counter("normal_proposals", "Blocks of envelopes that this orderer proposed", counts.normal);
-    counter("config_proposals", "Blocks of configuration that this orderer proposed", counts.config);
+    counter(
+        "config_proposals",
+        "Blocks of configuration that this orderer proposed",
+        counts.config,
+    );
     let mut page = String::new();
     // Writing to a string does not fail.
     let _ = encode(&mut page, &registry);

@@ -178,8 +178,11 @@ pub async fn run(
         tasks.spawn(metrics::serve(listener, reach.clone(), leader_changes.clone()));
     }
     let clients_addr = clients.local_addr();
-    let clients_addr = clients_addr
-        .map_err(|source| Stopped::Listen { what: "clients", addr: settings.clients.clone(), source })?;
+    let clients_addr = clients_addr.map_err(|source| Stopped::Listen {
+        what: "clients",
+        addr: settings.clients.clone(),
+        source,
+    })?;
     tasks.spawn(serve_clients(clients, reach.clone()));
     ready(clients_addr, metrics_addr);
 

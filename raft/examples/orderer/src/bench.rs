@@ -136,13 +136,16 @@ fn cpu(processes: &[Process]) -> anyhow::Result<f64> {
 async fn await_leader(processes: &[Process]) -> anyhow::Result<usize> {
     let deadline = Instant::now() + START_TIME_MAX;
     while Instant::now() < deadline {
+        let mut leaders = Vec::new();
         for process in processes {
             let status = connect(&process.clients)?.status(StatusRequest {}).await;
-            let Ok(status) = status.map(tonic::Response::into_inner) else { continue };
-            let all = status.members.len() == ORDERERS && status.height > 0;
-            if let Some(leader) = status.leader.parse::<usize>().ok().filter(|_| all) {
-                return Ok(leader - 1);
+            let status = status.map(tonic::Response::into_inner).unwrap_or_default();
+            if status.members.len() == ORDERERS && status.height > 0 {
+                leaders.extend(status.leader.parse::<usize>());
             }
+        }
+        if leaders.len() == ORDERERS && leaders.iter().all(|leader| *leader == leaders[0]) {
+            return Ok(leaders[0] - 1);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

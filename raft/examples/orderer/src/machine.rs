@@ -79,12 +79,13 @@ impl<W, S: Surroundings<W>> Shared<W, S> {
     pub fn submit(
         &self,
         now: Duration,
+        since: Option<Epoch>,
         submission: Submission,
         waiter: W,
-    ) -> Result<(), (Submission, W, Refused)> {
+    ) -> Result<Epoch, (Submission, W, Refused)> {
         let mut orderer = self.orderer.lock();
         let deadline = orderer.deadline();
-        let outcome = orderer.submit(now, submission, waiter);
+        let outcome = orderer.submit(now, since, submission, waiter);
         let proposals = orderer.take_proposals();
         let changed = !proposals.is_empty() || orderer.deadline() != deadline;
         self.propose(&mut orderer, proposals);

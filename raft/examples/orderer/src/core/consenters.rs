@@ -214,6 +214,8 @@ pub(crate) mod tests {
         Consenter { id: id.to_string(), addr: format!("host{id}:7050") }
     }
 
+    type Ids = &'static [u32];
+
     fn configuration(ids: &[u32]) -> Configuration {
         Configuration {
             chain_id: "chain".to_owned(),
@@ -255,7 +257,8 @@ pub(crate) mod tests {
         let squatter = Change::Add(Consenter { addr: "host1:7050".into(), ..consenter(4) });
         let taken = ChangeError::AddressTaken { id: "1".into(), addr: "host1:7050".into() };
         use ChangeError::{InProgress, Last, Present, Unknown};
-        let rows: Vec<(&str, &[u32], &[u32], Change, Result<&[u32], ChangeError>)> = vec![
+        type Row = (&'static str, Ids, Ids, Change, Result<Ids, ChangeError>);
+        let rows: Vec<Row> = vec![
             ("one more", &[1, 2, 3], &[1, 2, 3], add(4), Ok(&[1, 2, 3, 4])),
             ("one less", &[1, 2, 3], &[1, 2, 3], remove(2), Ok(&[1, 3])),
             ("there already", &[1, 2], &[1, 2], add(2), Err(Present("2".into()))),

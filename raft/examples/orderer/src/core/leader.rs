@@ -203,7 +203,9 @@ impl<W> Leader<W> {
         self.in_flight.len() as u64 + undurable < limits.in_flight_max as u64
     }
 
-    /// Takes an envelope, or gives it back with the reason.
+    /// Takes an envelope and gives the epoch, or gives the envelope back with the reason. Who submits several in a row gives the epoch
+    /// of the first with the others: in another epoch, those before may be lost, and what comes after them must not be
+    /// ordered instead.
     ///
     /// # Errors
     /// The reason. [`Refused::Wait`] means: again when something has become durable or a change is done.
@@ -211,12 +213,14 @@ impl<W> Leader<W> {
         &mut self,
         now: Duration,
         state: &State,
+        since: Option<Epoch>,
         submission: Submission,
         waiter: W,
-    ) -> Result<(), (Submission, W, Refused)> {
-        if self.epoch.is_none() {
+    ) -> Result<Epoch, (Submission, W, Refused)> {
+        let Some(epoch) = self.epoch.filter(|epoch| since.is_none_or(|since| since == *epoch))
+        else {
             return Err((submission, waiter, Refused::NotLeading));
-        }
+        };
         let Some(configuration) = state.configuration() else {
             return Err((submission, waiter, Refused::Wait));
         };
@@ -230,12 +234,12 @@ impl<W> Leader<W> {
                 return Err((submission, waiter, Refused::NameUsed));
             }
             self.wait_along(place, &submission.key, waiter);
-            return Ok(());
+            return Ok(epoch);
         }
         match state.window().look_up(&submission.key, submission.print()) {
             Known::In(block) => {
                 self.answer_when_durable(block, vec![(waiter, true)]);
-                return Ok(());
+                return Ok(epoch);
             }
             Known::Other(_) => return Err((submission, waiter, Refused::NameUsed)),
             Known::No => {}
@@ -248,7 +252,7 @@ impl<W> Leader<W> {
         for block in self.cutter.push(now, pending, limits) {
             self.propose_envelopes(block);
         }
-        Ok(())
+        Ok(epoch)
     }
 
     fn wait_along(&mut self, place: Place, key: &Key, waiter: W) {
@@ -278,10 +282,12 @@ impl<W> Leader<W> {
     pub fn tick(&mut self, now: Duration, state: &State) {
         let Some(configuration) = state.configuration() else { return };
         let due = self.cutter.deadline().is_some_and(|deadline| deadline <= now);
-        if due && self.epoch.is_some() && self.has_room(&configuration.limits) {
-            if let Some(block) = self.cutter.cut() {
-                self.propose_envelopes(block);
-            }
+        if due
+            && self.epoch.is_some()
+            && self.has_room(&configuration.limits)
+            && let Some(block) = self.cutter.cut()
+        {
+            self.propose_envelopes(block);
         }
     }
 

@@ -166,10 +166,11 @@ impl<W> Orderer<W> {
     pub fn submit(
         &mut self,
         now: Duration,
+        since: Option<Epoch>,
         submission: Submission,
         waiter: W,
-    ) -> Result<(), (Submission, W, Refused)> {
-        self.leader.submit(now, &self.state, submission, waiter)
+    ) -> Result<Epoch, (Submission, W, Refused)> {
+        self.leader.submit(now, &self.state, since, submission, waiter)
     }
 
     /// Orders a change of the orderers, if it may be made now. The outer error is that it does not lead.

@@ -35,6 +35,8 @@ use crate::wire::peer_server::PeerServer;
 
 /// Entries after which raft would take a snapshot whatever they hold: bytes decide here.
 const SNAPSHOT_ENTRIES: u64 = 1_000_000;
+/// Of the entries before a snapshot this part stays in the log, for orderers that are a little behind.
+const KEPT_ONE_IN: u64 = 8;
 /// Received and not yet read, for one stream and for a connection.
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
@@ -268,6 +270,7 @@ async fn enter(
     let config = Config {
         snapshot_entries: SNAPSHOT_ENTRIES,
         snapshot_bytes: settings.snapshot_bytes,
+        keep_bytes: settings.snapshot_bytes / KEPT_ONE_IN,
         log_bytes_max: settings.snapshot_bytes.saturating_mul(4),
         ..Config::new(Timing::fast(), rand::random())
     };

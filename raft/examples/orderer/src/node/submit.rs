@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::stream::FuturesOrdered;
 use futures::{Stream, StreamExt as _};
+use skep_raft::Epoch;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
@@ -62,7 +63,11 @@ fn unknown(what: &str) -> Status {
 impl Desk {
     /// Orders an envelope here; resolves once it has been taken, to what resolves with the outcome. Waits for room. When it is
     /// dropped before, the envelope was not taken.
-    async fn order(&self, envelope: &Envelope) -> Result<oneshot::Receiver<Outcome>, Status> {
+    async fn order(
+        &self,
+        since: Option<Epoch>,
+        envelope: &Envelope,
+    ) -> Result<(Epoch, oneshot::Receiver<Outcome>), Status> {
         let invalid = |error: &dyn std::error::Error| Status::invalid_argument(error.to_string());
         let mut submission = Submission::new(envelope).map_err(|error| invalid(&error))?;
         let (mut waiter, outcome) = oneshot::channel();
@@ -72,8 +77,8 @@ impl Desk {
             // Before the try, so that no word is missed after it.
             room.as_mut().enable();
             let now = self.shared.around.now();
-            match self.shared.submit(now, submission, waiter) {
-                Ok(()) => return Ok(outcome),
+            match self.shared.submit(now, since, submission, waiter) {
+                Ok(epoch) => return Ok((epoch, outcome)),
                 Err((again, same, Refused::Wait)) => (submission, waiter) = (again, same),
                 Err((_, _, why)) => return Err(refused(&why)),
             }
@@ -130,7 +135,8 @@ impl Desk {
             envelopes.next = envelopes.stream.next().await.transpose()?;
         }
         let Some(envelope) = &envelopes.next else { return Ok(None) };
-        let outcome = self.order(envelope).await?;
+        let (epoch, outcome) = self.order(envelopes.epoch, envelope).await?;
+        envelopes.epoch = Some(epoch);
         let envelope = envelopes.next.take().expect("it was there above");
         Ok(Some((envelope.id, outcome)))
     }
@@ -180,17 +186,19 @@ fn from_leader(status: Status) -> Status {
 pub struct Envelopes {
     stream: Pin<Box<dyn Stream<Item = Result<Envelope, Status>> + Send>>,
     next: Option<Envelope>,
+    /// Under which it has been ordered so far.
+    epoch: Option<Epoch>,
 }
 
 impl From<Streaming<Envelope>> for Envelopes {
     fn from(stream: Streaming<Envelope>) -> Envelopes {
-        Envelopes { stream: Box::pin(stream), next: None }
+        Envelopes { stream: Box::pin(stream), next: None, epoch: None }
     }
 }
 
 impl From<Envelope> for Envelopes {
     fn from(envelope: Envelope) -> Envelopes {
         let stream = Box::pin(futures::stream::iter([Ok(envelope)]));
-        Envelopes { stream, next: None }
+        Envelopes { stream, next: None, epoch: None }
     }
 }

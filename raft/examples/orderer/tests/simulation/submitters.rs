@@ -9,6 +9,7 @@ use rand::Rng as _;
 use skep_orderer::core::envelope::Submission;
 use skep_orderer::core::leader::{Outcome, Refused};
 use skep_orderer::wire::Envelope;
+use skep_raft::Epoch;
 use skep_raft::sim::Turn;
 
 use crate::program::LIMITS;
@@ -31,6 +32,8 @@ pub struct Submitter {
     stumbled: bool,
     since_ms: u64,
     life: u32,
+    /// The epoch of those that are under way.
+    epoch: Option<Epoch>,
     place: usize,
     until_ms: u64,
     /// What it was told: in which block each envelope is.
@@ -67,6 +70,7 @@ impl Submitter {
         }
         if self.under_way.is_empty() {
             self.stumbled = false;
+            self.epoch = None;
             let up = turn.up();
             if up.is_empty() {
                 return;
@@ -99,8 +103,9 @@ impl Submitter {
         *tokens += 1;
         let token = *tokens;
         let now = Duration::from_millis(now_ms);
-        match machine.act(|orderer| orderer.submit(now, submission, token)) {
-            Ok(()) => {
+        match machine.act(|orderer| orderer.submit(now, self.epoch, submission, token)) {
+            Ok(epoch) => {
+                self.epoch = Some(epoch);
                 self.since_ms = now_ms;
                 self.under_way.insert(number, token);
             }

@@ -99,7 +99,7 @@ impl Script {
     }
 
     fn submit_as(&mut self, waiter: &'static str, submission: Submission) -> Option<Refused> {
-        let outcome = self.orderer.submit(at(0), submission, waiter);
+        let outcome = self.orderer.submit(at(0), None, submission, waiter);
         self.propose();
         outcome.err().map(|(_, _, why)| why)
     }
@@ -316,6 +316,20 @@ fn what_raft_refuses_is_not_ordered_and_the_next_epoch_goes_on_from_what_is() {
     script.commit();
     assert_eq!(script.orderer.state().tip().map(|tip| tip.header.number), Some(2));
     assert_eq!(script.orderer.counts().failures, 1);
+}
+
+#[test]
+fn what_comes_after_envelopes_of_another_epoch_is_refused() {
+    let mut script = Script::leader();
+    let submit = |script: &mut Script, since, id| {
+        script.orderer.submit(at(0), since, submission(id, 10), "w").map_err(|(_, _, why)| why)
+    };
+    let first = submit(&mut script, None, "a");
+    assert_eq!(first, Ok(Epoch(1)));
+    script.orderer.following();
+    script.lead();
+    assert_eq!(submit(&mut script, first.ok(), "b"), Err(Refused::NotLeading));
+    assert_eq!(submit(&mut script, None, "a"), Ok(Epoch(2)));
 }
 
 #[test]

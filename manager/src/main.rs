@@ -12,6 +12,7 @@ use skep_manager::{
     control_socket,
     daemon::{Daemon, InitOptions, JoinOptions, State},
     dev, logging, metrics,
+    node::FoundOptions,
     options::{Command, DaemonOptions, Options},
 };
 use tokio::{
@@ -115,7 +116,14 @@ async fn enter(daemon: &Daemon, options: &DaemonOptions) -> anyhow::Result<()> {
         return Ok(());
     }
     if options.init {
-        daemon.init(InitOptions::default()).await.context("cannot found a swarm")?;
+        let cluster = FoundOptions {
+            default_address_pool: options.default_addr_pool.clone(),
+            subnet_size: options.default_addr_pool_mask_length.unwrap_or_default(),
+            data_path_port: options.data_path_port.unwrap_or_default(),
+            ..FoundOptions::default()
+        };
+        let init = InitOptions { cluster, ..InitOptions::default() };
+        daemon.init(init).await.context("cannot found a swarm")?;
     } else if let (Some(addr), Some(token)) = (&options.join, &options.token) {
         let join = JoinOptions {
             remotes: vec![addr.clone()],

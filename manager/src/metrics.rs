@@ -141,6 +141,9 @@ fn register(registry: &mut Registry, daemon: &Daemon) {
     shared.dispatcher.metrics().register(registry);
     let sessions = shared.dispatcher.session_count() as u64;
     gauge(registry, "skep_dispatcher_sessions", "Nodes in session with this manager", sessions);
+    let findings = shared.findings.count();
+    let help = "Networks, addresses and ports that did not agree when this manager began to lead";
+    gauge(registry, "skep_allocator_findings", help, findings);
     let readers = shared.logs.subscription_count() as u64;
     gauge(registry, "skep_log_subscriptions", "Clients that read logs of tasks", readers);
 }

@@ -72,6 +72,26 @@ pub struct DaemonOptions {
     /// Found a new cluster, unless the state folder already holds one.
     #[arg(long, env = "SKEP_INIT", conflicts_with = "join")]
     pub init: bool,
+    /// With --init: address pools that networks get their subnets from, in CIDR form [default: 10.0.0.0/8].
+    #[arg(
+        long,
+        env = "SKEP_DEFAULT_ADDR_POOL",
+        value_name = "CIDR",
+        value_delimiter = ',',
+        requires = "init"
+    )]
+    pub default_addr_pool: Vec<String>,
+    /// With --init: mask length of the subnets that are cut from the pools [default: 24].
+    #[arg(
+        long,
+        env = "SKEP_DEFAULT_ADDR_POOL_MASK_LENGTH",
+        value_name = "BITS",
+        requires = "init"
+    )]
+    pub default_addr_pool_mask_length: Option<u32>,
+    /// With --init: UDP port of the traffic between nodes in overlay networks [default: 4789].
+    #[arg(long, env = "SKEP_DATA_PATH_PORT", value_name = "PORT", requires = "init")]
+    pub data_path_port: Option<u32>,
     /// Join the cluster of the manager at this address, unless the state folder already holds one.
     #[arg(long, env = "SKEP_JOIN", value_name = "ADDR", requires = "token")]
     pub join: Option<String>,
@@ -154,5 +174,10 @@ mod tests {
         assert!(parse(&["--join", "10.0.0.1:2377"]).is_err());
         assert!(parse(&["--init", "--join", "10.0.0.1:2377", "--token", "T"]).is_err());
         assert!(parse(&["--init", "--force-new-cluster"]).is_err());
+        let pools = ["--default-addr-pool", "10.1.0.0/16,10.2.0.0/16", "--data-path-port", "4790"];
+        assert!(parse(&pools).is_err(), "they belong to the cluster, which is there already");
+        let options = parse(&[&["--init"], &pools[..]].concat()).unwrap().daemon;
+        assert_eq!(options.default_addr_pool, ["10.1.0.0/16", "10.2.0.0/16"]);
+        assert_eq!(options.data_path_port, Some(4790));
     }
 }

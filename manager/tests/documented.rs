@@ -25,6 +25,7 @@ fn document(name: &str) -> String {
 fn metric_names(text: &str) -> BTreeSet<String> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let prefixes = [
+        "skep_allocator_",
         "skep_daemon_",
         "skep_dispatcher_",
         "skep_log_",

@@ -23,6 +23,9 @@ pub struct Init {
     /// How long node certificates are valid [default: 2160h]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     cert_expiry: Option<Duration>,
+    /// UDP port of the traffic between nodes in overlay networks [default: 4789]
+    #[arg(long, value_name = "PORT")]
+    data_path_port: Option<u32>,
     /// Address pools that networks get their subnets from, in CIDR form
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     default_addr_pool: Vec<String>,
@@ -54,6 +57,7 @@ impl Init {
             availability: self.availability.map(|a| a.word().to_owned()).unwrap_or_default(),
             default_address_pool: self.default_addr_pool,
             subnet_size: self.default_addr_pool_mask_length.unwrap_or_default(),
+            data_path_port: self.data_path_port.unwrap_or_default(),
             node_cert_expiry: self.cert_expiry.map(wire_duration),
             heartbeat_period: self.dispatcher_heartbeat.map(wire_duration),
             swarmkit_compatible_raft: self.swarmkit_compatible_raft,

@@ -140,18 +140,24 @@ impl Book {
 }
 
 impl Ledger {
+    /// What networks carry, and what those ask for that have nothing yet: to see what another one could have beside them.
+    pub fn of_networks(tables: &Tables) -> Ledger {
+        let mut ledger = Ledger::empty(tables);
+        for network in tables.all::<Network>() {
+            ledger.take_network(network);
+        }
+        for network in tables.all::<Network>().filter(|network| !network::is_allocated(network)) {
+            let Ok(id) = network.id.parse() else { continue };
+            // If it cannot be had, it holds nothing.
+            drop(network::allocated(&mut ledger, id, network));
+        }
+        ledger
+    }
+
     /// What the objects carry. What cannot be taken, since another has it or it cannot be read, is left to whoever has it
     /// first, and logged.
     pub fn of(tables: &Tables) -> Ledger {
-        let mut ledger = Ledger {
-            ipam: Ipam::new(pools(tables)),
-            vxlan: VxlanIds::default(),
-            cursor: Cursor::default(),
-            leaving: HashMap::new(),
-            shared: HashMap::new(),
-            ingress: None,
-            stale: false,
-        };
+        let mut ledger = Ledger::empty(tables);
         for network in tables.all::<Network>() {
             ledger.take_network(network);
         }
@@ -173,6 +179,18 @@ impl Ledger {
             ledger.take(Owner::Task(id), addresses(&task.networks));
         }
         ledger
+    }
+
+    fn empty(tables: &Tables) -> Ledger {
+        Ledger {
+            ipam: Ipam::new(pools(tables)),
+            vxlan: VxlanIds::default(),
+            cursor: Cursor::default(),
+            leaving: HashMap::new(),
+            shared: HashMap::new(),
+            ingress: None,
+            stale: false,
+        }
     }
 
     /// Takes back addresses that were given, or are not needed any more.

@@ -135,7 +135,7 @@ fn addresses(
                 Err(source) => {
                     ledger.release(Owner::Service(id), given);
                     let network = network::name(network).into_owned();
-                    return Err(Waits::Addresses { network, source });
+                    return Err(Waits::Addresses { network, source: Box::new(source) });
                 }
             }
         }

@@ -129,7 +129,7 @@ impl Giver<'_> {
                 }),
                 Err(source) => {
                     let network = network::name(network).into_owned();
-                    waits = Some(Waits::Addresses { network, source });
+                    waits = Some(Waits::Addresses { network, source: Box::new(source) });
                 }
             }
         }
@@ -200,7 +200,7 @@ impl Giver<'_> {
         }
         let owner = Owner::Task(task);
         let name = || network::name(&network).into_owned();
-        let none = |source| Waits::Addresses { network: name(), source };
+        let none = |source| Waits::Addresses { network: name(), source: Box::new(source) };
         let mut addresses = Vec::with_capacity(1);
         let mut named = Vec::new();
         for text in &attachment.addresses {

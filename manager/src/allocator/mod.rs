@@ -26,6 +26,10 @@ mod waits;
 
 use std::{
     collections::{BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -44,7 +48,7 @@ use crate::control::is_ingress_network;
 pub use book::Book;
 pub use endpoint::endowed;
 use pass::{Allocation, Item, Outcome, Work};
-pub use survey::{Survey, is_node_local, network_state};
+pub use survey::{Survey, check_network, is_node_local, network_state};
 use waiting::Waiting;
 use waits::Need;
 pub use waits::Waits;
@@ -54,11 +58,16 @@ const PASS_ITEMS_MAX: usize = 10_000;
 /// Passes in flight. A pass is decided on the head, which holds what the ones before it wrote, so the next one need not
 /// wait for their round trip; four keep the log busy.
 const PASSES_IN_FLIGHT_MAX: usize = 4;
+/// As many findings are logged one by one; more would drown the rest.
+const FINDINGS_LOGGED_MAX: usize = 20;
 /// Pause after the store refused a write: until it takes proposals again, or this manager hears that it leads no more.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Allocates for as long as this manager leads. Never returns; safe to drop: the next leader goes on from the store.
-pub async fn run(store: Store, book: Book) {
+///
+/// `findings` is told how much did not agree in the store when the leadership began; the log says what.
+pub async fn run(store: Store, book: Book, findings: Findings) {
+    findings.tell(&audit::audit(&store.view()));
     loop {
         let (view, watcher) = store.watch(selector());
         // What ended before this view was made nobody will tell.
@@ -67,6 +76,33 @@ pub async fn run(store: Store, book: Book) {
         drop(view);
         allocator.follow(watcher).await;
         tracing::warn!("fell behind the store: looking at everything that lacks something again");
+    }
+}
+
+/// How much of what was given out did not agree when this manager began to lead, for the metrics. Cheap to clone; all
+/// clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Findings(Arc<AtomicU64>);
+
+impl Findings {
+    /// The number.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, found: &[audit::Finding]) {
+        // What may be a change under way is put right in a moment.
+        let wrong: Vec<_> = found.iter().filter(|finding| !finding.may_pass()).collect();
+        self.0.store(wrong.len() as u64, Ordering::Relaxed);
+        for finding in wrong.iter().take(FINDINGS_LOGGED_MAX) {
+            tracing::warn!("networks: {finding}");
+        }
+        if !wrong.is_empty() {
+            tracing::warn!(
+                count = wrong.len(),
+                "what earlier managers gave out does not agree: `skep network check` says all of it"
+            );
+        }
     }
 }
 

@@ -109,7 +109,8 @@ fn overlay(ledger: &mut Ledger, id: NetworkId, network: &Network) -> Result<Netw
     let configs = configs(network);
     let requests = configs.iter().map(|config| request(network, config));
     let requests = requests.collect::<Result<Vec<SubnetRequest>, Waits>>()?;
-    let addresses = |source| Waits::Addresses { network: name(network).into_owned(), source };
+    let addresses =
+        |source| Waits::Addresses { network: name(network).into_owned(), source: Box::new(source) };
     let subnets = ledger.ipam.add_network(id, &requests).map_err(addresses)?;
     let mut options = spec.driver_config.as_ref().map(|d| d.options.clone()).unwrap_or_default();
     let own = network.driver_state.iter().flat_map(|driver| &driver.options);
@@ -127,9 +128,10 @@ fn overlay(ledger: &mut Ledger, id: NetworkId, network: &Network) -> Result<Netw
     }
     let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
     options.insert(VXLAN_IDS.to_owned(), ids.join(","));
+    let or = |given: String, got: String| if given.is_empty() { got } else { given };
     let configs = configs.into_iter().zip(&subnets).map(|(config, subnet)| IpamConfig {
-        subnet: subnet.net.to_string(),
-        gateway: subnet.gateway.to_string(),
+        subnet: or(config.subnet, subnet.net.to_string()),
+        gateway: or(config.gateway, subnet.gateway.to_string()),
         ..config
     });
     Ok(Network {

@@ -6,7 +6,7 @@ use skep_store::Tables;
 use super::{
     Waits,
     book::Ledger,
-    ipam::SubnetUsage,
+    ipam::{IpamError, SubnetUsage},
     network::{self, Kind},
 };
 
@@ -30,6 +30,29 @@ impl Survey {
         network::allocated(ledger, id, network)?;
         ledger.drop_network(id, &mut Default::default());
         Ok(Vec::new())
+    }
+}
+
+/// Whether a network that is to be created could be given what it asks for, beside the networks that there are. What may
+/// change by itself is no reason to refuse it: it waits then, and says so.
+pub fn check_network(tables: &Tables, network: &Network) -> Result<(), Waits> {
+    let Ok(id) = network.id.parse() else { return Ok(()) };
+    let mut ledger = Ledger::of_networks(tables);
+    match network::allocated(&mut ledger, id, network) {
+        Ok(_) => match ledger.ipam.usage(&id).iter().find(|usage| usage.free == 0) {
+            Some(full) => Err(Waits::NoRoom {
+                network: network::name(network).into_owned(),
+                subnet: full.subnet.range.unwrap_or(full.subnet.net),
+            }),
+            None => Ok(()),
+        },
+        Err(Waits::UnknownDriver { .. }) => Ok(()),
+        Err(Waits::Addresses { source, .. })
+            if matches!(*source, IpamError::DefaultPoolsExhausted { .. }) =>
+        {
+            Ok(())
+        }
+        Err(waits) => Err(waits),
     }
 }
 

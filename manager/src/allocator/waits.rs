@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use skep_proto::ids::{NetworkId, ServiceId};
 
 use super::{
@@ -69,7 +70,7 @@ pub enum Waits {
     },
     /// A part of the network's spec is not an address, a subnet or a number.
     #[error(
-        "network {network}: {what} {text:?} cannot be read; remove the network and create it anew"
+        "network {network}: {what} {text:?} cannot be read; create it anew with one that can, or with none"
     )]
     Unreadable {
         /// The network's name.
@@ -88,12 +89,20 @@ pub enum Waits {
         text: String,
     },
     /// There is no address, or no subnet.
-    #[error("{}", named(source, network))]
+    #[error("{}", named(&**source, network))]
     Addresses {
         /// The network's name.
         network: String,
         /// What is missing.
-        source: IpamError,
+        source: Box<IpamError>,
+    },
+    /// The network would be full from the start.
+    #[error("network {network}: {subnet} has no address beside the gateway; choose a larger one")]
+    NoRoom {
+        /// The network's name.
+        network: String,
+        /// The subnet, or its range.
+        subnet: IpNet,
     },
     /// There is no VXLAN id, or it is another network's.
     #[error("{}", named(source, network))]
@@ -150,7 +159,8 @@ impl Waits {
             Waits::UnknownDriver { .. }
             | Waits::UnknownIpam { .. }
             | Waits::Unreadable { .. }
-            | Waits::NotAnAddress { .. } => Need::Nothing,
+            | Waits::NotAnAddress { .. }
+            | Waits::NoRoom { .. } => Need::Nothing,
         }
     }
 }

@@ -13,6 +13,8 @@ use skep_proto::{
 };
 use skep_store::{By, Kind, Object, Tables, Tx};
 
+use crate::allocator;
+
 use super::{
     ControlService,
     errors::ControlError,
@@ -57,6 +59,8 @@ pub(super) async fn create(
                     what: format!("the ingress network ({})", present.id),
                 });
             }
+            allocator::check_network(tx, &network)
+                .map_err(|why| ControlError::argument(why.to_string()))?;
             Ok(tx.create(network)?)
         })
         .await?;

@@ -123,6 +123,7 @@ impl daemon_server::Daemon for DaemonService {
             autolock: request.autolock,
             default_address_pool: request.default_address_pool,
             subnet_size: request.subnet_size,
+            data_path_port: request.data_path_port,
             node_cert_expiry: duration("node_cert_expiry", request.node_cert_expiry)?
                 .unwrap_or(defaults.node_cert_expiry),
             heartbeat_period: duration("heartbeat_period", request.heartbeat_period)?

@@ -36,6 +36,9 @@ pub const SNAPSHOT_INTERVAL: u64 = 10_000;
 /// Log entries kept behind a snapshot for followers that lag (SwarmKit's default).
 const LOG_ENTRIES_FOR_SLOW_FOLLOWERS: u64 = 500;
 
+/// UDP port of VXLAN, where a cluster names no other (Docker's default, and IANA's).
+pub const DEFAULT_DATA_PATH_PORT: u32 = 4789;
+
 /// What the founder of a cluster decides about it.
 #[derive(Clone, Debug)]
 pub struct ClusterSeed {
@@ -49,6 +52,8 @@ pub struct ClusterSeed {
     pub default_address_pool: Vec<String>,
     /// Prefix length of a network cut from the pools; 0: SwarmKit's default.
     pub subnet_size: u32,
+    /// UDP port of the traffic between nodes in networks that span them.
+    pub data_path_port: u32,
     /// How long node certificates live.
     pub node_cert_expiry: Duration,
     /// How often workers report.
@@ -108,12 +113,17 @@ pub fn cluster(seed: &ClusterSeed) -> Cluster {
         unlock_keys: unlock_keys.collect(),
         default_address_pool: seed.default_address_pool.clone(),
         subnet_size: seed.subnet_size,
+        vxlanudp_port: seed.data_path_port,
         ..Default::default()
     }
 }
 
 /// The founder's own node object. Its role stays worker until the role manager has seen it, as in SwarmKit.
-pub fn founder(node_id: NodeId, availability: node_spec::Availability) -> Node {
+pub fn founder(
+    node_id: NodeId,
+    availability: node_spec::Availability,
+    data_path_port: u32,
+) -> Node {
     Node {
         id: node_id.to_string(),
         spec: Some(NodeSpec {
@@ -131,6 +141,7 @@ pub fn founder(node_id: NodeId, availability: node_spec::Availability) -> Node {
             }),
             ..Default::default()
         }),
+        vxlanudp_port: data_path_port,
         ..Default::default()
     }
 }
@@ -176,6 +187,7 @@ mod tests {
             unlock_key: None,
             default_address_pool: Vec::new(),
             subnet_size: 0,
+            data_path_port: DEFAULT_DATA_PATH_PORT,
             node_cert_expiry: NODE_CERT_EXPIRY,
             heartbeat_period: HEARTBEAT_PERIOD,
             snapshot_interval: SNAPSHOT_INTERVAL,
@@ -203,7 +215,8 @@ mod tests {
 
     #[test]
     fn the_founder_is_an_accepted_manager_to_be() {
-        let node = founder(NodeId::random(&mut rand::rng()), node_spec::Availability::Drain);
+        let node = founder(NodeId::random(&mut rand::rng()), node_spec::Availability::Drain, 4790);
+        assert_eq!(node.vxlanudp_port, 4790);
         let spec = node.spec.unwrap();
         assert_eq!(spec.desired_role(), NodeRole::Manager);
         assert_eq!(spec.availability(), node_spec::Availability::Drain);

@@ -62,6 +62,8 @@ pub struct Shared {
     pub logs: LogBroker,
     /// Certificates.
     pub authority: authority::Authority,
+    /// What did not agree among networks.
+    pub findings: allocator::Findings,
 }
 
 /// Runs the control loops. Returns only when one of them ends by itself, which none should.
@@ -73,7 +75,7 @@ pub async fn lead(context: LeaderContext) {
         () = dispatcher::run(shared.dispatcher.clone()) => {}
         () = logs::run(shared.logs.clone()) => {}
         () = roles::run(store.clone(), group) => {}
-        () = allocator::run(store.clone(), book.clone()) => {}
+        () = allocator::run(store.clone(), book.clone(), shared.findings.clone()) => {}
         () = keys::run(store.clone(), cluster_id, StdRng::from_os_rng()) => {}
         () = orchestrator::run(store.clone(), book, clock.clone(), StdRng::from_os_rng()) => {}
         () = scheduler::run(store.clone(), clock) => {}
@@ -122,7 +124,8 @@ fn write_missing(
         && tx.get::<Node>(&context.node_id).is_none()
         && context.seed.is_some()
     {
-        tx.create(defaults::founder(context.node_id, context.availability))?;
+        let port = tx.get::<Cluster>(&context.cluster_id).map_or(0, |c| c.vxlanudp_port);
+        tx.create(defaults::founder(context.node_id, context.availability, port))?;
         wrote = true;
     }
     for network in defaults::predefined_networks(rng) {
@@ -153,6 +156,12 @@ impl Shared {
             metrics: DispatcherMetrics::default(),
         });
         let authority = authority::Authority::new(store.clone(), security.clone(), clock.clone());
-        Shared { dispatcher, logs: LogBroker::new(store.clone(), clock.clone()), authority }
+        let findings = allocator::Findings::default();
+        Shared {
+            dispatcher,
+            logs: LogBroker::new(store.clone(), clock.clone()),
+            authority,
+            findings,
+        }
     }
 }

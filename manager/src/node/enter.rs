@@ -28,7 +28,10 @@ use super::{
     remote::Remote,
     supervise::{self, FirstManager, Parts},
 };
-use crate::{config::Config, leader::defaults::ClusterSeed};
+use crate::{
+    config::Config,
+    leader::defaults::{ClusterSeed, DEFAULT_DATA_PATH_PORT},
+};
 
 /// How long a first certificate may take: the CA signs within moments, an external one may be slow.
 const ENROLL_TIME_MAX: Duration = Duration::from_secs(60);
@@ -116,6 +119,10 @@ impl Entry<'_> {
             unlock_key: unlock_key.as_ref().map(|key| key.raw().expose().to_vec().into()),
             default_address_pool: options.default_address_pool,
             subnet_size: options.subnet_size,
+            data_path_port: match options.data_path_port {
+                0 => DEFAULT_DATA_PATH_PORT,
+                port => port,
+            },
             node_cert_expiry: options.node_cert_expiry,
             heartbeat_period: options.heartbeat_period,
             snapshot_interval: options.snapshot_interval,

@@ -36,7 +36,7 @@ pub use error::{NodeError, chain};
 pub use files::{FolderLock, NodeFiles};
 pub use manager::Manager;
 
-use crate::leader::defaults;
+use crate::{allocator::ipam::DefaultPools, leader::defaults};
 
 /// Managers that a join remembers at most.
 const REMOTES_MAX: usize = 64;
@@ -50,6 +50,8 @@ pub struct FoundOptions {
     pub default_address_pool: Vec<String>,
     /// Prefix length of a network cut from the pools.
     pub subnet_size: u32,
+    /// UDP port of the traffic between nodes in networks that span them; 0: Docker's default.
+    pub data_path_port: u32,
     /// How long node certificates live.
     pub node_cert_expiry: Duration,
     /// How often workers report.
@@ -66,6 +68,7 @@ impl Default for FoundOptions {
             autolock: false,
             default_address_pool: Vec::new(),
             subnet_size: 0,
+            data_path_port: 0,
             node_cert_expiry: defaults::NODE_CERT_EXPIRY,
             heartbeat_period: defaults::HEARTBEAT_PERIOD,
             swarmkit_compatible: false,
@@ -76,6 +79,8 @@ impl Default for FoundOptions {
 
 /// The shortest life of a node certificate (SwarmKit's).
 const NODE_CERT_EXPIRY_MIN: Duration = Duration::from_secs(3600);
+/// Ports that engines take for the traffic between nodes.
+const DATA_PATH_PORTS: std::ops::RangeInclusive<u32> = 1024..=49151;
 /// Address pools that a founder may name at most.
 const ADDRESS_POOLS_MAX: usize = 64;
 
@@ -106,6 +111,15 @@ impl FoundOptions {
         }
         if self.subnet_size != 0 && !(1..=30).contains(&self.subnet_size) {
             return Err("the subnet size must be a prefix length between 1 and 30".to_owned());
+        }
+        DefaultPools::parse(&self.default_address_pool, self.subnet_size)
+            .map_err(|error| error.to_string())?;
+        if self.data_path_port != 0 && !DATA_PATH_PORTS.contains(&self.data_path_port) {
+            return Err(format!(
+                "the data path port must be between {} and {}",
+                DATA_PATH_PORTS.start(),
+                DATA_PATH_PORTS.end()
+            ));
         }
         Ok(())
     }
@@ -314,6 +328,12 @@ mod tests {
             (options(&["10.20.0.0/16", "10.20.1.0/24"], 0), Some("overlap")),
             (options(&["10.20.0.0/16"], 8), Some("does not fit")),
             (options(&[], 31), Some("between 1 and 30")),
+            (options(&["10.20.0.0/26"], 0), Some("is smaller than one /24 subnet")),
+            (FoundOptions { data_path_port: 4790, ..options(&[], 0) }, None),
+            (
+                FoundOptions { data_path_port: 80, ..options(&[], 0) },
+                Some("data path port must be between 1024 and 49151"),
+            ),
         ];
         for (options, expected) in cases {
             match (options.check(), expected) {

@@ -48,7 +48,10 @@ fn common(context: &LeaderContext, admin: &RaftAdminService) -> Routes {
         .add_service(DispatcherServer::new(context.shared.dispatcher.clone()))
         .add_service(LogBrokerServer::new(context.shared.logs.clone()))
         .add_service(LogsServer::new(context.shared.logs.clone()))
-        .add_service(ResourceAllocatorServer::new(AttachmentService))
+        .add_service(ResourceAllocatorServer::new(AttachmentService::new(
+            context.store.clone(),
+            StdRng::from_os_rng(),
+        )))
         .add_service(CaServer::new(context.shared.authority.ca_service()))
         .add_service(NodeCaServer::new(context.shared.authority.node_ca_service()))
         .add_service(SchedulingServer::new(SchedulingService::new(

@@ -4,6 +4,7 @@ mod networks;
 mod nodes;
 mod overlays;
 mod ports;
+mod random;
 mod retreat;
 mod services;
 
@@ -68,7 +69,7 @@ impl Running {
             result.unwrap();
         }
         let book = Book::default();
-        let task = tokio::spawn(run(store.clone(), book.clone()));
+        let task = tokio::spawn(run(store.clone(), book.clone(), Findings::default()));
         Running { store, book, task, solo: Some(solo) }
     }
 
@@ -110,7 +111,7 @@ impl Running {
     fn change_leader(&mut self) {
         self.task.abort();
         self.book = Book::default();
-        self.task = tokio::spawn(run(self.store.clone(), self.book.clone()));
+        self.task = tokio::spawn(run(self.store.clone(), self.book.clone(), Findings::default()));
     }
 
     /// Waits until what is asked of the store's objects gives what is expected.

@@ -73,7 +73,7 @@ async fn ports_stay_over_updates_and_leaders_and_are_free_after_removal() {
 
     // The next leader knows only what is stored.
     running.task.abort();
-    let next = tokio::spawn(run(running.store.clone(), Book::default()));
+    let next = tokio::spawn(run(running.store.clone(), Book::default(), Findings::default()));
     running.create_service(service("c", publishing(&[0]))).await;
     running.create_tasks(vec![task("c-1", "c", &[])]).await;
     running.until("c-1", "pending task scheduling 30002").await;

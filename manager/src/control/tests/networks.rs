@@ -1,9 +1,9 @@
 //! Networks.
 
 use skep_proto::swarmkit::{
-    CreateNetworkRequest, EndpointSpec, GetNetworkRequest, ListNetworksRequest, Network,
-    NetworkAttachmentConfig, NetworkSpec, PortConfig, RemoveNetworkRequest, Task, TaskState,
-    TaskStatus, list_networks_request::Filters,
+    CreateNetworkRequest, Driver, EndpointSpec, GetNetworkRequest, IpamConfig, IpamOptions,
+    ListNetworksRequest, Network, NetworkAttachmentConfig, NetworkSpec, PortConfig,
+    RemoveNetworkRequest, Task, TaskState, TaskStatus, list_networks_request::Filters,
 };
 
 use super::*;
@@ -84,6 +84,44 @@ async fn there_is_one_ingress_network_which_stays_while_ports_need_it() {
     h.store.update(|tx| tx.remove::<Service>(&web)).await.unwrap();
     done!(h, remove_network, by_id(&id));
     create(&h, ingress("second")).await;
+}
+
+#[tokio::test]
+async fn a_network_asks_only_for_what_it_can_have() {
+    let h = Harness::new();
+    let with = |name: &str, subnets: &[&str], vni: &str| {
+        let config = |subnet: &&str| IpamConfig { subnet: (*subnet).into(), ..Default::default() };
+        let configs = subnets.iter().map(config).collect();
+        let options =
+            [("com.docker.network.driver.overlay.vxlanid_list".to_owned(), vni.to_owned())];
+        let options = options.into_iter().filter(|(_, vni)| !vni.is_empty()).collect();
+        NetworkSpec {
+            ipam: Some(IpamOptions { driver: None, configs }),
+            driver_config: Some(Driver { name: "overlay".into(), options }),
+            ..spec(name)
+        }
+    };
+    // No addresses are given yet: what it asks for counts.
+    let first = create(&h, with("first", &["10.1.0.0/16"], "5000")).await;
+    for (spec, text) in [
+        (
+            with("n", &["10.1.2.0/24"], ""),
+            format!("network n: subnet 10.1.2.0/24 overlaps 10.1.0.0/16 of network {first}; choose another subnet"),
+        ),
+        (with("n", &["10.2.0.0/32"], ""), "network n: 10.2.0.0/32 has no address beside the gateway; choose a larger one".to_owned()),
+        (
+            with("n", &[], "5000"),
+            format!("network n: VXLAN id 5000 is in use by network {first}; name another, or none"),
+        ),
+        (
+            with("n", &[], "abc"),
+            "network n: VXLAN id \"abc\" cannot be read; create it anew with one that can, or with none".to_owned(),
+        ),
+    ] {
+        let request = CreateNetworkRequest { spec: Some(spec) };
+        assert_eq!(refused!(h, create_network, request), says(Code::InvalidArgument, &text));
+    }
+    create(&h, with("second", &["10.2.0.0/16"], "5001")).await;
 }
 
 #[tokio::test]

@@ -56,6 +56,11 @@ pub fn network_spec(spec: &Option<NetworkSpec>) -> Checked<&NetworkSpec> {
     }
     if let Some(ipam) = &spec.ipam {
         driver(ipam.driver.as_ref(), "ipam")?;
+        let ipam_driver = ipam.driver.as_ref().map_or("", |driver| &driver.name);
+        // SwarmKit's words: it looks for a plugin of that name.
+        ensure(matches!(ipam_driver, "" | "default"), || {
+            format!("error during lookup of plugin {}", shown(ipam_driver))
+        })?;
         ipam.configs.iter().try_for_each(ipam_config)?;
         apart(&ipam.configs)?;
     }

@@ -166,7 +166,7 @@ pub fn told(tables: &Tables, address: IpAddr, holder: Holder) -> AddressHolder {
 }
 
 /// `web.1`, or `web.NODE-ID` of a task without a slot.
-fn task_name(task: &Task) -> String {
+pub fn task_name(task: &Task) -> String {
     let service = task.service_annotations.as_ref().map_or("", |a| &a.name);
     let slot = if task.slot > 0 { task.slot.to_string() } else { task.node_id.clone() };
     if slot.is_empty() { service.to_owned() } else { format!("{service}.{slot}") }
@@ -179,7 +179,8 @@ fn container_id(task: &Task) -> Option<&str> {
     }
 }
 
-fn hostname(node: Option<&Node>) -> String {
+/// The host name that a node told; empty when there is none.
+pub fn hostname(node: Option<&Node>) -> String {
     let description = node.and_then(|node| node.description.as_ref());
     description.map(|description| description.hostname.clone()).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! `skep.v1.Networks`: reads the store of an up-to-date manager and changes nothing.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use skep_proto::{
     skep::{
@@ -9,10 +9,13 @@ use skep_proto::{
     },
     swarmkit::{Network, Node, Service, Task},
 };
-use skep_store::{Store, Tables};
+use skep_store::{Object as _, Store, Tables};
 use tonic::{Request, Response, Status};
 
-use super::usage::usage;
+use super::{
+    holders::{hostname, task_name},
+    usage::usage,
+};
 use crate::{
     allocator::audit::{Finding, audit},
     answer::Answers,
@@ -68,7 +71,11 @@ pub(super) fn checked(tables: &Tables) -> NetworkCheckResponse {
     let findings = audit(tables);
     NetworkCheckResponse {
         findings_total: findings.len() as u64,
-        findings: findings.iter().take(FINDINGS_TOLD_MAX).map(told).collect(),
+        findings: findings
+            .iter()
+            .take(FINDINGS_TOLD_MAX)
+            .map(|found| told(tables, found))
+            .collect(),
         networks_total: tables.count::<Network>() as u64,
         services_total: tables.count::<Service>() as u64,
         tasks_total: tables.count::<Task>() as u64,
@@ -76,11 +83,25 @@ pub(super) fn checked(tables: &Tables) -> NetworkCheckResponse {
     }
 }
 
-fn told(finding: &Finding) -> NetworkFinding {
+/// The finding, in whose text objects go by the names that people know them by.
+fn told(tables: &Tables, finding: &Finding) -> NetworkFinding {
+    let object_ids = finding.object_ids();
+    let named = |text: String, id: &String| match name_of(tables, id) {
+        Some(name) if !name.is_empty() => text.replace(id.as_str(), &name),
+        _ => text,
+    };
     NetworkFinding {
         kind: finding.kind().to_owned(),
-        text: finding.to_string(),
-        object_ids: finding.object_ids(),
+        text: object_ids.iter().fold(finding.to_string(), named),
+        object_ids,
         may_pass: finding.may_pass(),
     }
+}
+
+fn name_of(tables: &Tables, id: &str) -> Option<String> {
+    let network = || tables.get_text::<Network>(id).and_then(|network| network.name());
+    let service = || tables.get_text::<Service>(id).and_then(|service| service.name());
+    let node = || tables.get_text::<Node>(id).map(|node| hostname(Some(node)));
+    let task = || tables.get_text::<Task>(id).map(|task| task_name(task));
+    network().or_else(service).map(Cow::into_owned).or_else(node).or_else(task)
 }

@@ -1,5 +1,6 @@
 //! The allocator whole, over a real store: this is the cluster that the tests work in.
 
+mod history;
 mod networks;
 mod nodes;
 mod overlays;

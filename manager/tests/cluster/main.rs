@@ -1,5 +1,6 @@
 //! Clusters of real daemons: processes with real TLS, real fsync and real kill -9, on loopback.
 
+mod addresses;
 mod failover;
 mod formation;
 mod joins;

@@ -3,6 +3,7 @@
 
 mod failover;
 mod join;
+mod networks;
 mod removal;
 mod rotation;
 mod services;

@@ -1,6 +1,11 @@
 //! What the tests with real engines share: three managers and some engines on one bridge, and looks at both sides.
 
-use std::{path::Path, time::Duration};
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    time::Duration,
+};
 
 use skep_ca::{CertificateFolder, KeyFile, PeerName, RootCa, SecurityConfig, connect, key_file};
 use skep_proto::{
@@ -24,6 +29,8 @@ use tonic::{Request, Status};
 pub const ENGINE_LIMIT: Duration = Duration::from_secs(60);
 /// The deadline of one call.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// A connection or answer takes no longer than this when there is somebody.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// The managers of each cluster.
 pub const MANAGERS: usize = 3;
 
@@ -48,12 +55,17 @@ pub async fn swarm(engines: usize) -> Option<Swarm> {
 
 /// As [`swarm`], an engine for each list of arguments of `dockerd`.
 pub async fn swarm_with(engines: &[&[&str]]) -> Option<Swarm> {
+    swarm_of(MANAGERS, engines).await
+}
+
+/// As [`swarm_with`], with so many managers.
+pub async fn swarm_of(managers: usize, engines: &[&[&str]]) -> Option<Swarm> {
     if skipped() {
         return None;
     }
     let alone = ENGINES.lock().await;
     let mut engines = block_in_place(|| DockerHosts::start_with(engines)).unwrap();
-    let options = (1..=MANAGERS).map(|n| {
+    let options = (1..=managers).map(|n| {
         let host = engines.subnet().add_host().unwrap();
         SkepdOptions::new(env!("CARGO_BIN_EXE_skepd"), format!("manager-{n}")).on(host)
     });
@@ -106,6 +118,16 @@ pub async fn wait_for_log(engine: &DockerHost, texts: &[&str]) -> String {
     })
     .await
     .unwrap()
+}
+
+/// What a web server answers, its header included, asked from this process.
+pub fn http_get(addr: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&addr, ANSWER_LIMIT)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// The node with the engine's host name, as a manager lists it.

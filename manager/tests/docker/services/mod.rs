@@ -12,6 +12,6 @@ mod recording;
 mod replicated;
 mod restarts;
 mod rolling_updates;
-mod scene;
+pub mod scene;
 mod secrets;
-mod spec;
+pub mod spec;

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use skep_proto::swarmkit::{
     Annotations, ConfigReference, ContainerSpec, DiscreteGenericResource, Driver, GenericResource,
-    GlobalJob, GlobalService, Mount, Placement, PlacementPreference, Platform, PortConfig,
-    ReplicatedJob, ReplicatedService, Resources, RestartPolicy, SecretReference, ServiceSpec,
-    SpreadOver, TaskSpec, UpdateConfig, generic_resource, mount, placement_preference::Preference,
+    GlobalJob, GlobalService, Mount, NetworkAttachmentConfig, Placement, PlacementPreference,
+    Platform, PortConfig, ReplicatedJob, ReplicatedService, Resources, RestartPolicy,
+    SecretReference, ServiceSpec, SpreadOver, TaskSpec, UpdateConfig,
+    endpoint_spec::ResolutionMode, generic_resource, mount, placement_preference::Preference,
     port_config, restart_policy::RestartCondition, service_spec::Mode, task_spec::Runtime,
 };
 
@@ -154,15 +155,45 @@ impl Spec {
     }
 
     /// With a port of the container published on the node that it runs on.
-    pub fn host_port(mut self, published: u32, target: u32) -> Spec {
-        self.0.endpoint.get_or_insert_default().ports.push(PortConfig {
-            protocol: port_config::Protocol::Tcp.into(),
-            target_port: target,
-            published_port: published,
-            publish_mode: port_config::PublishMode::Host.into(),
-            ..Default::default()
-        });
+    pub fn host_port(self, published: u32, target: u32) -> Spec {
+        let publish_mode = port_config::PublishMode::Host.into();
+        let (published_port, target_port) = (published, target);
+        self.port(PortConfig { target_port, published_port, publish_mode, ..Default::default() })
+    }
+
+    /// With a port of the container published on every node of the swarm; 0 for one of the manager's choice.
+    pub fn ingress_port(self, published: u32, target: u32) -> Spec {
+        let (published_port, target_port) = (published, target);
+        self.port(PortConfig { target_port, published_port, ..Default::default() })
+    }
+
+    /// With a port published in this way.
+    pub fn port(mut self, port: PortConfig) -> Spec {
+        self.0.endpoint.get_or_insert_default().ports.push(port);
         self
+    }
+
+    /// Without an address of its own: its name stands for the addresses of its tasks.
+    pub fn without_address(mut self) -> Spec {
+        self.0.endpoint.get_or_insert_default().mode = ResolutionMode::Dnsrr.into();
+        self
+    }
+
+    /// With its tasks on this network too.
+    pub fn network(self, id: &str) -> Spec {
+        self.attached(NetworkAttachmentConfig { target: id.to_owned(), ..Default::default() })
+    }
+
+    /// With its tasks on a network in this way.
+    pub fn attached(mut self, attachment: NetworkAttachmentConfig) -> Spec {
+        self.task().networks.push(attachment);
+        self
+    }
+
+    /// With its tasks on this network and no other.
+    pub fn only_network(mut self, id: &str) -> Spec {
+        self.task().networks.clear();
+        self.network(id)
     }
 
     /// With logs that go to this driver.

@@ -1,22 +1,17 @@
 //! Ports that are published on the node itself: one task to a node, which answers at the node's address.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpStream},
-    time::Duration,
-};
-
 use super::said_by;
-use crate::services::{
-    scene::Scene,
-    spec::{Spec, replicated},
+use crate::{
+    services::{
+        scene::Scene,
+        spec::{Spec, replicated},
+    },
+    support::http_get,
 };
 
 const PORT: u16 = 8080;
 /// A web server that says on which node it is.
 const SCRIPT: &str = "echo $NODE > /tmp/index.html; exec httpd -f -p 80 -h /tmp";
-/// A connection or answer takes no longer than this when there is somebody.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 pub async fn are_one_to_a_node(scene: &Scene) {
     let first = scene.create(&server("first", 4)).await;
@@ -42,9 +37,11 @@ pub async fn are_one_to_a_node(scene: &Scene) {
 async fn all_answer(scene: &Scene) {
     for engine in scene.engines() {
         scene
-            .wait("the container to answer", async |_| match ask(engine.addr()) {
-                Ok(answer) if answer.trim_end().ends_with(engine.name()) => Ok(()),
-                other => Err(format!("{other:?}")),
+            .wait("the container to answer", async |_| {
+                match http_get((engine.addr(), PORT).into()) {
+                    Ok(answer) if answer.trim_end().ends_with(engine.name()) => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
             })
             .await;
     }
@@ -53,13 +50,4 @@ async fn all_answer(scene: &Scene) {
 fn server(name: &str, replicas: u64) -> Spec {
     let port = u32::from(PORT);
     replicated(name, replicas).script(SCRIPT).env("NODE", "{{.Node.Hostname}}").host_port(port, 80)
-}
-
-fn ask(addr: Ipv4Addr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&(addr, PORT).into(), ANSWER_LIMIT)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }

@@ -32,7 +32,7 @@ async fn a_new_swarm(side: &mut Side<'_>) {
         side.describe_network(&format!("new/{name}"), &network.id).await;
     }
     side.describe_nodes("new").await;
-    side.describe_engine("new/ingress", "ingress");
+    side.describe_engine("new/ingress", "ingress", false).await;
 }
 
 /// Networks of every kind.
@@ -84,8 +84,8 @@ async fn networks(side: &mut Side<'_>) -> Ids {
     ids
 }
 
-/// Services on them, in every way; each alone and with one task, so that addresses are given out in one order. None is on a
-/// network with several subnets: which of them a stock manager takes an address from is a matter of chance.
+/// Services on them, in every way; one after the other and with one task, so that addresses are given out in one order. None
+/// is on a network with several subnets: which of them a stock manager takes an address from is a matter of chance.
 async fn services(side: &mut Side<'_>, ids: &Ids) {
     let on = |name: &str, network: &str| replicated(name, 1).network(&ids[network]);
     let udp = PortConfig {
@@ -114,55 +114,68 @@ async fn services(side: &mut Side<'_>, ids: &Ids) {
         ("ranged", on("ranged", "ranged"), 1),
         ("reserving", on("reserving", "reserving"), 1),
         ("internal", on("internal", "internal"), 1),
-        ("described", on("described", "described"), 1),
-        ("numbered", on("numbered", "numbered"), 1),
         ("physical", on("physical", "physical"), 1),
     ];
+    let mut created = Vec::new();
     for (network, spec, running) in cases {
         let name = spec.0.annotations.as_ref().map_or(String::new(), |a| a.name.clone());
         let step = format!("service {name}");
         let id = side.create_service(&spec, running).await;
-        side.wait_attached(&id).await;
+        side.wait_attached().await;
         side.describe_service(&step, &id).await;
         if !network.is_empty() {
-            side.describe_engine(&step, network);
+            side.describe_engine(&step, network, true).await;
         }
-        side.remove_service(&id).await;
+        created.push(id);
     }
+    // It takes an engine seconds to let one go, however many there are.
+    side.remove_services(&created).await;
+    side.describe_nodes("nothing runs").await;
 }
 
-/// A service is scaled, leaves its network and comes back; networks go and others take their place.
+/// A service leaves its network for another, and one gets and loses ports; networks and ports are given back, and others
+/// take their place.
 async fn changes(side: &mut Side<'_>) {
-    let first = overlay("first");
-    let second = overlay("second");
-    let (first, second) = (side.create_network(&first).await, side.create_network(&second).await);
-    let spec = replicated("moving", 1).network(&first).updated_at_once();
-    let service = side.create_service(&spec, 1).await;
-    side.wait_attached(&service).await;
-    side.update_service(&service, &spec.clone().network(&second), 1).await;
-    side.wait_attached(&service).await;
-    side.describe_service("on a second network", &service).await;
-    side.update_service(&service, &spec.clone().only_network(&second), 1).await;
-    side.wait_attached(&service).await;
-    side.describe_service("on the second network only", &service).await;
-    side.update_service(&service, &spec.clone().only_network(&second).without_address(), 1).await;
-    side.wait_attached(&service).await;
-    side.describe_service("without an address", &service).await;
-    side.update_service(&service, &spec.ingress_port(0, 80).ingress_port(8081, 81), 1).await;
-    side.wait_attached(&service).await;
-    side.describe_service("back, and with ports", &service).await;
-    side.remove_service(&service).await;
-    side.describe_nodes("nothing runs").await;
+    let first = side.create_network(&overlay("first")).await;
+    let second = side.create_network(&overlay("second")).await;
+    let other = side.create_network(&overlay("other")).await;
+    let moving = replicated("moving", 1).network(&first).updated_at_once();
+    let changing = replicated("changing", 1).network(&other).updated_at_once();
+    let ids = [side.create_service(&moving, 1).await, side.create_service(&changing, 1).await];
+    side.wait_attached().await;
+    let onto_both = moving.clone().network(&second);
+    let with_ports = changing.clone().ingress_port(0, 80).ingress_port(8081, 81);
+    let away = moving.only_network(&second);
+    let without_address = changing.without_address();
+    let steps = [
+        ("on a second network, and with ports", [onto_both, with_ports]),
+        ("on the second network only, and without an address", [away, without_address]),
+    ];
+    for (step, specs) in steps {
+        // One after the other, so that addresses are; an engine takes seconds to replace a task.
+        for (id, spec) in ids.iter().zip(&specs) {
+            side.update_service(id, spec).await;
+        }
+        for id in &ids {
+            side.wait_running(id, 1).await;
+        }
+        side.wait_attached().await;
+        for (id, name) in ids.iter().zip(["moving", "changing"]) {
+            side.describe_service(&format!("{step}: {name}"), id).await;
+        }
+    }
+    side.remove_services(&ids).await;
 
     side.remove_network(&first).await;
     let id = side.create_network(&overlay("third")).await;
     side.describe_network("after a removal", &id).await;
     let id = side.create_network(&overlay("fourth").subnet("10.70.0.0/24")).await;
     side.describe_network("with a subnet after a removal", &id).await;
-    let ports = replicated("ports", 1).ingress_port(0, 80).ingress_port(0, 81);
-    let service = side.create_service(&ports, 1).await;
+    let ports = replicated("ports", 0).ingress_port(0, 80).ingress_port(0, 81);
+    let service = side.create_service(&ports, 0).await;
+    side.wait_allocated(&service).await;
     side.describe_service("ports after others were given back", &service).await;
-    side.remove_service(&service).await;
+    side.remove_services(&[service]).await;
 }
 
 /// A container of the engine's user on a network.
@@ -205,6 +218,8 @@ async fn refusals(side: &mut Side<'_>) {
     let used = side.create_service(&replicated("used", 0).network(&id("plain")), 0).await;
     let publishes =
         side.create_service(&replicated("publishes", 0).ingress_port(8099, 80), 0).await;
+    side.call(&used, "service used");
+    side.call(&publishes, "service publishes");
     side.refuse_removal("removal of a network in use", &id("plain")).await;
     side.refuse_removal("removal of ingress in use", &id("ingress")).await;
     side.refuse_removal("removal of host", &id("host")).await;
@@ -221,7 +236,6 @@ async fn refusals(side: &mut Side<'_>) {
     let range = overlay("bad").subnet_with("10.80.0.0/24", "nonsense", "");
     side.refuse_network("malformed range", &range).await;
     let port = replicated("late", 0).ingress_port(8099, 80);
-    side.call(&publishes, "service publishes");
     side.refuse_service("a port in use", &port).await;
     let without = replicated("late", 0).without_address().ingress_port(8100, 80);
     side.refuse_service("ingress port without an address", &without).await;
@@ -233,6 +247,5 @@ async fn refusals(side: &mut Side<'_>) {
     let said = outcome.unwrap_err().to_string();
     let said = said.split_once("failed: ").map_or(&*said, |(_, said)| said).trim().to_owned();
     side.described.add_line("refused/attachment to a network that is not open", said);
-    side.remove_service(&used).await;
-    side.remove_service(&publishes).await;
+    side.remove_services(&[used, publishes]).await;
 }

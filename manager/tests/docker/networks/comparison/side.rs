@@ -118,8 +118,8 @@ impl<'a> Side<'a> {
         id
     }
 
-    /// Gives a service another spec, and waits until so many of its tasks run, all of the new spec.
-    pub async fn update_service(&mut self, id: &str, service: &Spec, running: usize) {
+    /// Gives a service another spec.
+    pub async fn update_service(&self, id: &str, service: &Spec) {
         self.wait("the service to be updated", async |side| {
             let services = side.services().await?;
             let now = services.into_iter().find(|s| s.id == id).ok_or("it is not listed")?;
@@ -133,21 +133,18 @@ impl<'a> Side<'a> {
             control.update_service(request).await.map(drop).map_err(|s| s.to_string())
         })
         .await;
-        self.wait_running(id, running).await;
     }
 
-    /// Waits until the worker is attached to the networks of the running tasks of a service.
-    pub async fn wait_attached(&self, id: &str) {
+    /// Waits until the worker is attached to the networks of all tasks that run, to ingress, and to no others.
+    pub async fn wait_attached(&self) {
         self.wait("the node to be attached", async |side| {
-            let tasks = side.tasks_of(id).await?;
+            let tasks = side.tasks().await?;
             let wanted = running(&tasks).flat_map(|task| &task.networks);
-            // Those of one node have no address to balance from.
+            // Nothing is balanced on networks that nodes make by themselves.
             let wanted = wanted.filter(|attachment| !attachment.addresses.is_empty());
-            let mut wanted = wanted.filter_map(network_id).collect::<BTreeSet<_>>();
-            let is_ingress = |n: &Network| n.spec.as_ref().is_some_and(|spec| spec.ingress);
-            let ingress = side.networks().await?.into_iter().find(is_ingress);
-            wanted.extend(ingress.map(|network| network.id));
-            match side.worker_attachments().await?.into_iter().collect::<BTreeSet<_>>() {
+            let mut wanted: BTreeSet<String> = wanted.filter_map(network_id).collect();
+            wanted.extend(side.ingress().await?);
+            match side.worker_attachments().await? {
                 attached if attached == wanted => Ok(()),
                 attached => Err(format!("{attached:?}, and not {wanted:?}")),
             }
@@ -155,37 +152,63 @@ impl<'a> Side<'a> {
         .await;
     }
 
-    /// Removes a service and waits until its tasks, its containers and what its nodes had for it are gone.
-    pub async fn remove_service(&mut self, id: &str) {
-        let request = RemoveServiceRequest { service_id: id.to_owned() };
-        self.control.remove_service(request).await.unwrap();
-        let filter = format!("label={SERVICE_LABEL}={id}");
-        self.wait("the service to be gone", async |side| {
-            let tasks = side.tasks_of(id).await?;
-            let left = docker(side.worker, &["ps", "--all", "--quiet", "--filter", &filter]);
-            let left = left.map_err(|error| error.to_string())?;
-            let attached = side.worker_attachments().await?;
-            if tasks.is_empty() && left.is_empty() && attached.len() <= 1 {
+    /// Waits until a service has the addresses and ports that it asks for.
+    pub async fn wait_allocated(&self, id: &str) {
+        self.wait("the service to be allocated", async |side| {
+            let services = side.services().await?;
+            let service = services.into_iter().find(|s| s.id == id).ok_or("it is not listed")?;
+            let endpoint = service.endpoint.clone().unwrap_or_default();
+            let wanted = service.spec.clone().and_then(|spec| spec.endpoint).unwrap_or_default();
+            if endpoint.ports.len() == wanted.ports.len() && !endpoint.virtual_ips.is_empty() {
                 Ok(())
             } else {
-                Err(format!("{}; {left}; the worker is on {attached:?}", describe(&tasks)))
+                Err(format!("{service:?}"))
             }
         })
         .await;
     }
 
-    async fn wait_running(&self, id: &str, count: usize) {
+    /// Removes services and waits until their tasks, their containers and what the worker had for them are gone.
+    pub async fn remove_services(&mut self, ids: &[String]) {
+        for id in ids {
+            let request = RemoveServiceRequest { service_id: id.clone() };
+            self.control.remove_service(request).await.unwrap();
+        }
+        self.wait("the services to be gone", async |side| {
+            let mut tasks = side.tasks().await?;
+            tasks.retain(|task| ids.contains(&task.service_id));
+            let label = format!("label={SERVICE_LABEL}");
+            let format = format!("{{{{.Label \"{SERVICE_LABEL}\"}}}}");
+            let words = ["ps", "--all", "--filter", &label, "--format", &format];
+            let containers = docker(side.worker, &words).map_err(|error| error.to_string())?;
+            let left = containers.lines().filter(|id| ids.iter().any(|i| i == id)).count();
+            match (tasks.len(), left) {
+                (0, 0) => Ok(()),
+                (_, left) => Err(format!("{left} containers{}", describe(&tasks))),
+            }
+        })
+        .await;
+        self.wait_attached().await;
+    }
+
+    /// Waits until so many tasks of a service run, all of its present spec, and its other tasks have ended.
+    pub async fn wait_running(&self, id: &str, count: usize) {
         self.wait(&format!("{count} tasks to run"), async |side| {
             let services = side.services().await?;
             let service = services.into_iter().find(|s| s.id == id).ok_or("it is not listed")?;
             let tasks = side.tasks_of(id).await?;
-            let spec = service.spec.and_then(|spec| spec.task);
+            let spec = service.spec.unwrap_or_default();
+            // A task has a copy of what its service was told.
+            let is_current = |task: &&Task| {
+                let endpoint = task.endpoint.as_ref().and_then(|endpoint| endpoint.spec.as_ref());
+                task.spec == spec.task && endpoint == spec.endpoint.as_ref()
+            };
             let wanted = tasks.iter().filter(|t| t.desired_state() <= TaskState::Running).count();
             let ended = |task: &&Task| {
                 task.desired_state() > TaskState::Running && state(task) <= TaskState::Running
             };
             let left = tasks.iter().filter(ended).count();
-            let current = running(&tasks).filter(|task| task.spec == spec).count();
+            let current = running(&tasks).filter(is_current).count();
             if (wanted, current, left) == (count, count, 0) {
                 Ok(())
             } else {
@@ -235,39 +258,44 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Describes what the worker's engine knows of a network.
-    pub fn describe_engine(&mut self, step: &str, network: &str) {
-        let text = docker(self.worker, &["network", "inspect", "--verbose", network]).unwrap();
-        let mut value: Value = serde_json::from_str(&text).unwrap();
-        let network = &mut value[0];
-        let fields = network.as_object_mut().unwrap();
+    /// Describes what the worker's engine knows of a network, as soon as it has set up its balancer and, where there should
+    /// be services, knows one.
+    pub async fn describe_engine(&mut self, step: &str, network: &str, has_services: bool) {
+        let inspected = self.wait("the engine to know the network", async |side| {
+            let text = docker(side.worker, &["network", "inspect", "--verbose", network]);
+            let text = text.map_err(|error| error.to_string())?;
+            let value: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+            let fields = value[0].as_object().cloned().ok_or("it printed no object")?;
+            let is_balancer = |container: &Value| {
+                container["Name"].as_str().is_some_and(|name| name.ends_with("-endpoint"))
+            };
+            let balanced =
+                objects(fields.get("Containers")).any(|(_, container)| is_balancer(container));
+            let served = objects(fields.get("Services")).any(|(name, _)| !name.is_empty());
+            let local = fields.get("Driver").and_then(Value::as_str) != Some("overlay");
+            if local || (balanced && served == has_services) { Ok(fields) } else { Err(text) }
+        });
+        let mut fields = inspected.await;
         for field in ["Created", "Peers"] {
             fields.remove(field);
         }
-        // By name, and without what is drawn at random.
-        let containers = fields.remove("Containers").unwrap_or_default();
-        for container in containers.as_object().into_iter().flat_map(|all| all.values()) {
-            let mut container = container.clone();
-            container.as_object_mut().unwrap().remove("EndpointID");
-            let path = format!("{step}/engine/containers {}", container["Name"].as_str().unwrap());
+        // By name, and without what is drawn at random. The service without a name is the balancers' own, of which an
+        // engine hears when it likes to.
+        let (containers, services) = (fields.remove("Containers"), fields.remove("Services"));
+        for (_, container) in objects(containers.as_ref()) {
+            let container = without(container, &["EndpointID"]);
+            let path = format!("{step}/engine/container {}", container["Name"].as_str().unwrap());
             self.described.add_json(&path, &container);
         }
-        for service in
-            fields.get_mut("Services").and_then(Value::as_object_mut).into_iter().flatten()
-        {
-            let (_, service) = service;
-            let tasks = service["Tasks"].as_array_mut().into_iter().flatten();
-            for task in tasks {
-                let task = task.as_object_mut().unwrap();
-                task.remove("EndpointID");
-                task.remove("Info");
+        for (name, service) in objects(services.as_ref()).filter(|(name, _)| !name.is_empty()) {
+            let path = format!("{step}/engine/service {name}");
+            for task in service["Tasks"].as_array().into_iter().flatten() {
+                let path = format!("{path}/task {}", task["Name"].as_str().unwrap());
+                self.described.add_json(&path, &without(task, &["EndpointID", "Info"]));
             }
-            if let Some(tasks) = service["Tasks"].as_array_mut() {
-                tasks.sort_by_key(|task| task["EndpointIP"].as_str().map(str::to_owned));
-            }
-            service.as_object_mut().unwrap().remove("LocalLBIndex");
+            self.described.add_json(&path, &without(service, &["LocalLBIndex", "Tasks"]));
         }
-        self.described.add_json(&format!("{step}/engine"), &value[0]);
+        self.described.add_json(&format!("{step}/engine"), &Value::Object(fields));
     }
 
     /// What an engine is told at the beginning of a session. It ends the engine's own session, which begins another.
@@ -318,13 +346,19 @@ impl<'a> Side<'a> {
     }
 
     /// The networks that the worker is on.
-    async fn worker_attachments(&self) -> Result<Vec<String>, String> {
+    async fn worker_attachments(&self) -> Result<BTreeSet<String>, String> {
         let nodes = self.nodes().await?;
         let is_worker = |node: &&Node| {
             node.description.as_ref().is_some_and(|d| d.hostname == self.worker.name())
         };
         let worker = nodes.iter().find(is_worker).ok_or("the worker is not listed")?;
         Ok(worker.attachments.iter().filter_map(network_id).collect())
+    }
+
+    /// The ingress network.
+    async fn ingress(&self) -> Result<Option<String>, String> {
+        let is_ingress = |n: &Network| n.spec.as_ref().is_some_and(|spec| spec.ingress);
+        Ok(self.networks().await?.into_iter().find(is_ingress).map(|network| network.id))
     }
 
     pub async fn networks(&self) -> Result<Vec<Network>, String> {
@@ -344,15 +378,31 @@ impl<'a> Side<'a> {
 
     /// The tasks of a service; those of no service with an empty id.
     pub async fn tasks_of(&self, service: &str) -> Result<Vec<Task>, String> {
+        let mut tasks = self.tasks().await?;
+        tasks.retain(|task| task.service_id == service);
+        Ok(tasks)
+    }
+
+    async fn tasks(&self) -> Result<Vec<Task>, String> {
         let listed = self.control.clone().list_tasks(ListTasksRequest::default()).await;
-        let tasks = listed.map_err(|status| status.to_string())?.into_inner().tasks;
-        Ok(tasks.into_iter().filter(|task| task.service_id == service).collect())
+        listed.map(|listed| listed.into_inner().tasks).map_err(|status| status.to_string())
     }
 
     /// Calls an object so from now on.
     pub fn call(&mut self, id: &str, name: &str) {
         self.names.insert(id.to_owned(), format!("<{name}>"));
     }
+}
+
+/// The named objects in an object that may be missing.
+fn objects(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
+    value.and_then(Value::as_object).into_iter().flatten()
+}
+
+/// The object without these fields.
+fn without(value: &Value, fields: &[&str]) -> Value {
+    let kept = objects(Some(value)).filter(|(name, _)| !fields.contains(&name.as_str()));
+    Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 /// What can be compared of a network.

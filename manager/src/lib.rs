@@ -31,6 +31,7 @@ pub mod node;
 pub mod options;
 pub mod orchestrator;
 pub mod placement;
+pub mod rendezvous;
 pub mod roles;
 pub mod scheduler;
 pub mod watch;

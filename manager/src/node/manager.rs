@@ -39,6 +39,7 @@ use super::{
 use crate::{
     group::Group,
     leader::{self, LeaderContext, defaults::ClusterSeed},
+    rendezvous,
 };
 
 /// What a manager needs of the node that it is part of.
@@ -169,6 +170,8 @@ impl Manager {
         // The listener stays until leadership is handed over, which takes messages of the other managers.
         let closing = CancellationToken::new();
         let closing_guard = closing.clone().drop_guard();
+        let meeting = rendezvous::run(store.clone(), remote.addr.ip());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(meeting));
         tokio::spawn(remote.serve(around.clone(), services.clone(), stop.clone(), closing));
 
         // Connections of its own: heartbeats must not wait behind what is passed on for workers.

@@ -58,8 +58,7 @@ pub async fn a_container_of_an_engine_comes_and_goes(scene: &Scene) {
     docker(scene.engine(0), &["rm", "--force", "third"]).unwrap();
     wait_attached(scene, 0).await;
 
-    scene.remove(&service).await;
-    scene.remove_network(&network).await;
+    scene.let_go(&service).await;
     scene.remove_network(&closed).await;
 }
 

@@ -45,6 +45,5 @@ pub async fn a_task_waits_for_an_address(scene: &Scene) {
     scene.remove(&first).await;
     assert_eq!(scene.wait_running(&late, TASKS).await, [TASKS, 0, 0]);
     assert!(freed.elapsed() < AT_ONCE, "it went on only after {:?}", freed.elapsed());
-    scene.remove(&late).await;
-    scene.remove_network(&network).await;
+    scene.let_go(&late).await;
 }

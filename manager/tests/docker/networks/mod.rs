@@ -35,6 +35,7 @@ async fn overlays_connect_containers_of_all_engines() {
     attached::a_container_of_an_engine_comes_and_goes(&scene).await;
     full::a_task_waits_for_an_address(&scene).await;
     reach::outlives_the_leader(&mut scene, &front, &web).await;
+    scene.wait_gone().await;
 }
 
 /// A service whose containers answer with the ids of their tasks.

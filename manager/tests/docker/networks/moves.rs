@@ -53,5 +53,6 @@ pub async fn a_service_to_another_network(scene: &Scene, front: &str, back: &str
     let own = service.endpoint.unwrap_or_default().virtual_ips;
     let on: Vec<&str> = own.iter().map(|vip| vip.network_id.as_str()).collect();
     assert_eq!(on, [back], "the service has an address on its new network only");
-    scene.remove_all(&[&mover, &behind]).await;
+    scene.let_go(&mover).await;
+    scene.let_go(&behind).await;
 }

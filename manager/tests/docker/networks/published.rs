@@ -20,5 +20,5 @@ pub async fn ports_of_hosts_answer_from_outside(scene: &Scene, network: &str) {
             })
             .await;
     }
-    scene.remove(&service).await;
+    scene.let_go(&service).await;
 }

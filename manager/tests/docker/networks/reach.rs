@@ -29,7 +29,7 @@ pub async fn by_address_and_by_name(scene: &Scene, network: &str, web_service: &
     scene.wait_name(&places, "plain", &addresses(&others)).await;
     scene.wait_reach(&places, &others).await;
     scene.wait_reach(&others, &places).await;
-    scene.remove(&plain).await;
+    scene.let_go(&plain).await;
     scene.wait_name(&places, "plain", &BTreeSet::new()).await;
 }
 

@@ -173,6 +173,12 @@ impl Spec {
         self
     }
 
+    /// With an address of its own, which its name stands for; also what it is when it does not say so.
+    pub fn with_address(mut self) -> Spec {
+        self.0.endpoint.get_or_insert_default().mode = ResolutionMode::Vip.into();
+        self
+    }
+
     /// Without an address of its own: its name stands for the addresses of its tasks.
     pub fn without_address(mut self) -> Spec {
         self.0.endpoint.get_or_insert_default().mode = ResolutionMode::Dnsrr.into();

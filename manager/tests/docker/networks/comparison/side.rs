@@ -7,12 +7,15 @@ use std::{
 
 use serde_json::Value;
 use skep_ca::{PeerName, connect};
-use skep_proto::swarmkit::{
-    CreateNetworkRequest, CreateServiceRequest, ListNetworksRequest, ListNodesRequest,
-    ListServicesRequest, ListTasksRequest, Meta, Network, NetworkAttachment, Node,
-    RemoveNetworkRequest, RemoveServiceRequest, Service, SessionMessage, SessionRequest, Task,
-    TaskState, UpdateServiceRequest, control_client::ControlClient,
-    dispatcher_client::DispatcherClient, node_status::State,
+use skep_proto::{
+    shared::Shared,
+    swarmkit::{
+        CreateNetworkRequest, CreateServiceRequest, ListNetworksRequest, ListNodesRequest,
+        ListServicesRequest, ListTasksRequest, Meta, Network, NetworkAttachment, Node,
+        RemoveNetworkRequest, RemoveServiceRequest, Service, SessionMessage, SessionRequest, Task,
+        TaskState, UpdateServiceRequest, control_client::ControlClient,
+        dispatcher_client::DispatcherClient, node_status::State,
+    },
 };
 use skep_testkit::{docker_hosts::DockerHost, wait};
 use tonic::{Status, transport::Channel};
@@ -92,10 +95,11 @@ impl<'a> Side<'a> {
         self.describe_refusal(what, answer);
     }
 
+    /// The code alone: programs match on it, and the texts are for people, where ours say more.
     fn describe_refusal(&mut self, what: &str, answer: Result<impl Debug, Status>) {
         let said = match answer {
             Ok(answer) => format!("taken: {answer:?}"),
-            Err(status) => format!("{:?}: {}", status.code(), status.message()),
+            Err(status) => format!("{:?}", status.code()),
         };
         self.described.add_line(&format!("refused/{what}"), said);
     }
@@ -234,6 +238,8 @@ impl<'a> Side<'a> {
         service.spec_version = None;
         service.previous_spec_version = None;
         service.update_status = None;
+        // Both managers were given the same.
+        service.spec = None;
         service.previous_spec = None;
         self.described.add(&format!("{step}/service"), &service);
         let tasks = self.tasks_of(id).await.unwrap();
@@ -250,10 +256,18 @@ impl<'a> Side<'a> {
             let path = format!("{step}/node {}", self.names[&node.id]);
             self.described
                 .add(&format!("{path}/attachment"), &node.attachment.map(plain_attachment));
-            let mut attachments: Vec<_> =
-                node.attachments.into_iter().map(plain_attachment).collect();
-            attachments.sort_by_key(|a| a.network.as_ref().map(|n| self.names[&n.id].clone()));
-            self.described.add(&format!("{path}/attachments"), &attachments);
+            let names: Vec<&str> = node
+                .attachments
+                .iter()
+                .filter_map(network_id)
+                .map(|id| &*self.names[&id])
+                .collect();
+            self.described.add_line(&format!("{path}/attachments"), format!("{names:?}"));
+            for attachment in node.attachments {
+                let id = network_id(&attachment).expect("it is of a network");
+                let path = format!("{path}/attachment {}", self.names[&id]);
+                self.described.add(&path, &plain_attachment(attachment));
+            }
             self.described.add_line(&format!("{path}/VXLAN port"), node.vxlanudp_port);
         }
     }
@@ -415,13 +429,17 @@ fn network_id(attachment: &NetworkAttachment) -> Option<String> {
 }
 
 fn plain_attachment(attachment: NetworkAttachment) -> NetworkAttachment {
-    NetworkAttachment { network: attachment.network.map(plain_network), ..attachment }
+    let network =
+        attachment.network.map(|network| plain_network(Shared::into_message(network)).into());
+    NetworkAttachment { network, ..attachment }
 }
 
-/// What can be compared of a task: not when it did what, nor the container that it has.
+/// What can be compared of a task: not when it did what, nor the container that it has, nor annotations of its own, which
+/// are empty on a stock manager and not there on ours.
 pub fn plain_task(task: Task) -> Task {
     Task {
         meta: None,
+        annotations: None,
         spec_version: None,
         status: None,
         networks: task.networks.into_iter().map(plain_attachment).collect(),

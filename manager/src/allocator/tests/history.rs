@@ -86,7 +86,7 @@ impl History {
         let log = Arc::new(Log::default());
         store.lead(1, 0, log.clone());
         let book = Book::default();
-        let task = tokio::spawn(run(store.clone(), book.clone()));
+        let task = tokio::spawn(run(store.clone(), book.clone(), Findings::default()));
         let rng = StdRng::seed_from_u64(seed);
         History { rng, store, log, epoch: 1, index: 0, book, task, made: 0 }
     }
@@ -158,7 +158,7 @@ impl History {
         if !again {
             self.task.abort();
             self.book = Book::default();
-            self.task = tokio::spawn(run(self.store.clone(), self.book.clone()));
+            self.task = tokio::spawn(run(self.store.clone(), self.book.clone(), Findings::default()));
         }
     }
 

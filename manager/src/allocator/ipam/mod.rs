@@ -4,7 +4,7 @@
 //! Addresses are given out serially, as SwarmKit's allocator does: the next free one after the last, so that an address that
 //! became free rests for as long as possible while others may still remember whose it was. Every step takes a look-up or
 //! two in an ordered map, whether a subnet is empty, full or in fragments, and memory follows what is in use, not the size
-//! of the subnet ([`runs`] says how).
+//! of the subnet (`runs.rs` says how).
 
 mod bits;
 mod error;

@@ -175,13 +175,13 @@ impl History {
             10..16 => self.create_service(&view),
             16..22 => self.update_service(&view),
             22..25 => self.remove_service(&view),
-            25..40 => self.scale(&view),
-            40..45 => self.attach(&view),
-            45..62 => self.assign(&view),
-            62..80 => self.end(&view),
-            80..87 => self.remove_task(&view),
-            87..90 => self.create_node(&view),
-            90..92 => self.remove_node(&view),
+            25..38 => self.scale(&view),
+            38..44 => self.attach(&view),
+            44..68 => self.assign(&view),
+            68..79 => self.end(&view),
+            79..86 => self.remove_task(&view),
+            86..91 => self.create_node(&view),
+            91..92 => self.remove_node(&view),
             92..94 => {
                 let again = self.rng.random();
                 self.change_leader(again);
@@ -264,7 +264,7 @@ impl History {
             publish_mode: PublishMode::Ingress.into(),
             ..Default::default()
         };
-        let ports = (mode == ResolutionMode::Vip && self.rng.random_bool(0.3))
+        let ports = (mode == ResolutionMode::Vip && self.rng.random_bool(0.6))
             .then(|| port(&mut self.rng))
             .into_iter()
             .collect();

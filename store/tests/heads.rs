@@ -391,3 +391,40 @@ async fn a_transaction_that_panics_takes_nothing_with_it() {
     third.await.unwrap();
     assert_eq!(service_ids(&store), ["s1", "s2"]);
 }
+
+#[tokio::test]
+async fn a_line_of_transactions_ends_when_anything_written_is_taken_back() {
+    let store = store();
+    let script = Script::lead(&store, 1);
+    let lineage = |store: &Store| {
+        let seen = std::cell::Cell::new(0);
+        let looks = store.update(|tx| {
+            seen.set(tx.lineage());
+            Err::<(), _>("only looks")
+        });
+        drop(looks.now_or_never());
+        seen.get()
+    };
+    let first = lineage(&store);
+    let _writing = started!(create(&store, "s1", "one"));
+    assert_eq!(lineage(&store), first, "what is in flight is in the tables");
+    let refused = store.batch(["s2", "s3"], |tx, id| {
+        tx.create(service(id, id))?;
+        match id {
+            "s2" => Err(StoreError::NotFound { kind: Kind::Service, id: "x".into() }),
+            _ => Ok(tx.lineage()),
+        }
+    });
+    drop(started!(refused));
+    let second = lineage(&store);
+    assert!(second > first, "a part of a batch was taken back");
+    script.refuse(Some(Refusal::Busy));
+    create(&store, "s4", "four").await.unwrap_err();
+    let third = lineage(&store);
+    assert!(third > second, "a proposal was refused");
+    let _script = Script::lead(&store, 2);
+    assert_eq!(lineage(&store), third, "the same head");
+    store.follow();
+    let _script = Script::lead(&store, 3);
+    assert!(lineage(&store) > third, "what was in flight is given up");
+}

@@ -2,9 +2,9 @@
 //! addresses of their load balancers, and new tasks what they need before they may be scheduled, which makes them pending.
 //!
 //! What is given is decided in pure modules: [`ipam`] (which address goes to whom), [`vxlan`] and [`ports`] likewise,
-//! [`network`], [`endpoint`] and [`nodes`] (what becomes of an object). [`give`] puts them together inside of a transaction,
+//! `network`, `endpoint` and `nodes` (what becomes of an object). `give` puts them together inside of a transaction,
 //! for the loop here and for whoever creates tasks ([`create`]); what was given is remembered in the [`book`]. The loop
-//! keeps what is dirty, has it given what it needs, and keeps what has to wait by what it waits for ([`waiting`]), until
+//! keeps what is dirty, has it given what it needs, and keeps what has to wait by what it waits for (`waiting`), until
 //! that becomes free.
 
 pub mod audit;

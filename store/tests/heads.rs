@@ -415,7 +415,7 @@ async fn a_line_of_transactions_ends_when_anything_written_is_taken_back() {
             _ => Ok(tx.lineage()),
         }
     });
-    drop(started!(refused));
+    let _refused = started!(refused);
     let second = lineage(&store);
     assert!(second > first, "a part of a batch was taken back");
     script.refuse(Some(Refusal::Busy));

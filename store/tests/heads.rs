@@ -402,7 +402,7 @@ async fn a_line_of_transactions_ends_when_anything_written_is_taken_back() {
             seen.set(tx.lineage());
             Err::<(), _>("only looks")
         });
-        drop(looks.now_or_never());
+        let _ = looks.now_or_never();
         seen.get()
     };
     let first = lineage(&store);

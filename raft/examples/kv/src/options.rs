@@ -58,6 +58,9 @@ pub struct ServeOptions {
     /// The folder of this member's certificate. Without, members talk in the clear, and only on loopback.
     #[arg(long)]
     pub tls: Option<PathBuf>,
+    /// Threads that work on requests [default: one for each processor].
+    #[arg(long, value_parser = parse_threads)]
+    pub threads: Option<usize>,
     /// What the log says, as RUST_LOG would.
     #[arg(long, default_value = "info")]
     pub log: String,
@@ -65,6 +68,14 @@ pub struct ServeOptions {
 
 /// Addresses by id.
 pub type Peers = BTreeMap<String, String>;
+
+/// More than any machine has processors.
+const THREADS_MAX: usize = 1024;
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    let threads = text.parse().ok().filter(|threads| (1..=THREADS_MAX).contains(threads));
+    threads.ok_or_else(|| format!("it is a number from 1 to {THREADS_MAX}"))
+}
 
 fn parse_peers(text: &str) -> Result<Peers, String> {
     let mut peers = Peers::new();

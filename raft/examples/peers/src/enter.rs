@@ -165,15 +165,19 @@ fn decide(
     answers: &BTreeMap<String, Option<Whoami>>,
 ) -> Next {
     let others = all.iter().filter(|(name, _)| *name != own);
-    let mut silent = Vec::new();
+    let mut missing = Vec::new();
     let mut member = None;
     for (name, addr) in others {
         match answers.get(name).and_then(Option::as_ref) {
-            None => silent.push(format!("{name} at {addr}")),
+            None => missing.push(format!("no answer from {name} at {addr}")),
             Some(who) if who.name != *name => {
                 return Next::GiveUp(format!("at {addr} is {}, not {name}", who.name));
             }
             Some(who) if who.member => member = member.or(Some(addr.clone())),
+            // It is on its way back into a group, which this node must not found a second time.
+            Some(who) if !who.fresh => {
+                missing.push(format!("{name} at {addr} is not back in its group yet"))
+            }
             Some(who) if who.listed != listed => {
                 return Next::GiveUp(format!(
                     "{name} was told to form a group of {:?}, and this node one of {listed:?}",
@@ -186,8 +190,8 @@ fn decide(
     let founder = all.keys().next().is_some_and(|first| first == own);
     match member {
         Some(addr) => Next::JoinThrough(addr),
-        None if founder && silent.is_empty() => Next::Found,
-        None if founder => Next::Wait(format!("no answer from {}", silent.join(", "))),
+        None if founder && missing.is_empty() => Next::Found,
+        None if founder => Next::Wait(missing.join("; ")),
         None => Next::Wait("no node in the list is a member yet".to_owned()),
     }
 }
@@ -299,15 +303,21 @@ impl Saying {
 mod tests {
     use super::*;
 
-    /// `2:new` answers and is no member, `2:member` is one, `2:-` does not answer, `2:is 3` is somebody else.
+    /// `2:new` answers and is no member, `2:member` is one, `2:back` will be one again, `2:-` does not answer, `2:is 3` is somebody else.
     fn answers(script: &str, listed: &str) -> BTreeMap<String, Option<Whoami>> {
         let answer = |text: &str| {
             let (name, says) = text.split_once(':').unwrap();
             let name = name.to_owned();
-            let who = Whoami { name: name.clone(), listed: listed.to_owned(), ..Whoami::default() };
+            let who = Whoami {
+                name: name.clone(),
+                listed: listed.to_owned(),
+                fresh: true,
+                ..Whoami::default()
+            };
             let who = match says {
                 "new" => Some(who),
-                "member" => Some(Whoami { member: true, cluster: 9, ..who }),
+                "back" => Some(Whoami { fresh: false, ..who }),
+                "member" => Some(Whoami { member: true, cluster: 9, fresh: false, ..who }),
                 "other list" => Some(Whoami { listed: "9=i".to_owned(), ..who }),
                 "-" => None,
                 says => Some(Whoami { name: says.strip_prefix("is ").unwrap().to_owned(), ..who }),
@@ -325,10 +335,12 @@ mod tests {
         for (own, said, expected) in [
             ("1", "2:new, 3:new", "found"),
             ("1", "2:-, 3:new", "wait: no answer from 2 at b"),
-            ("1", "2:-, 3:-", "wait: no answer from 2 at b, 3 at c"),
+            ("1", "2:-, 3:-", "wait: no answer from 2 at b; no answer from 3 at c"),
             // It has lost its disk: there is a group, whoever is not up.
             ("1", "2:-, 3:member", "join c"),
             ("1", "2:member, 3:new", "join b"),
+            ("1", "2:back, 3:new", "wait: 2 at b is not back in its group yet"),
+            ("1", "2:back, 3:member", "join c"),
             ("2", "1:new, 3:new", "wait: no node in the list is a member yet"),
             ("2", "1:-, 3:-", "wait: no node in the list is a member yet"),
             ("2", "1:member, 3:-", "join a"),

@@ -93,12 +93,14 @@ impl Group {
         if identity.removed {
             return Err(EnterError::Removed);
         }
+        let again = folder.has_log();
         let shared = Shared::new(
             setup.security.clone(),
             setup.name.clone(),
             identity.incarnation,
             setup.addr.clone(),
             setup.way.listed(),
+            !again && !identity.entered,
         );
         let stop = CancellationToken::new();
         // Until it is a member, a failure or a drop of this future ends the listener as well.
@@ -106,7 +108,6 @@ impl Group {
         let service = Service::new(shared.clone(), owner, stop.clone());
         serve(listener, setup.security.clone(), service, routes, stop.clone());
 
-        let again = folder.has_log();
         let start = match again {
             true => Start::Restart,
             false if identity.entered => return Err(EnterError::LogLost),

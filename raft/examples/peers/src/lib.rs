@@ -27,7 +27,7 @@
 //!
 //! All of its nodes are started with the same list of names and addresses ([`Way::Listed`]), in any order, at once or one
 //! by one. The one whose name comes first founds the group, but only when **every** other one has said that it is no
-//! member of any: so it waits for all of them once, and never founds a second group beside one that is there, even if
+//! member of any and never was: so it waits for all of them once, and never founds a second group beside one that is there, even if
 //! it has lost its disk. The others join through whoever is a member. Each step is on the disk before the next
 //! (`member.json`), so that a node that is killed midway goes on where it was.
 //!

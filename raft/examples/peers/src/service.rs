@@ -133,6 +133,7 @@ impl wire::peers_server::Peers for Service {
             incarnation: self.shared.incarnation,
             member: joined.is_some(),
             listed: self.shared.listed.clone(),
+            fresh: self.shared.fresh && joined.is_none(),
         }))
     }
 

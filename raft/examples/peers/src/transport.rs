@@ -30,6 +30,8 @@ pub struct Shared {
     pub addr: String,
     /// The nodes that this one was told to found a group with, in the words of all of them.
     pub listed: String,
+    /// It had not been a member of any group when it started.
+    pub fresh: bool,
     pub leaders: Leaders,
     /// Set once this node is a member.
     pub membership: OnceLock<Joined>,
@@ -49,6 +51,7 @@ impl Shared {
         incarnation: u64,
         addr: String,
         listed: String,
+        fresh: bool,
     ) -> Arc<Shared> {
         Arc::new(Shared {
             security,
@@ -56,6 +59,7 @@ impl Shared {
             incarnation,
             addr,
             listed,
+            fresh,
             leaders: Leaders::default(),
             membership: OnceLock::new(),
             peers: Mutex::default(),

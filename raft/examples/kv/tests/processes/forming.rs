@@ -75,6 +75,26 @@ async fn whoever_is_killed_midway_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_founder_without_its_disk_waits_for_those_who_come_back_with_theirs() {
+    let mut cluster = Cluster::formed(3).await;
+    one_group(&cluster, &[1, 2, 3]).await;
+    put(&cluster.http(1), "kept", "by the others").await.unwrap();
+    for id in 1..=3 {
+        cluster.kill(id);
+    }
+    cluster.wipe(1);
+    // At once: when it asks them, they answer, and are not members yet.
+    for id in [2, 3, 1] {
+        cluster.start(id);
+    }
+    for id in 1..=3 {
+        cluster.healthy(id).await;
+    }
+    one_group(&cluster, &[1, 2, 3]).await;
+    assert_eq!(get(&cluster.http(1), "kept").await.unwrap().text(), "by the others");
+}
+
+#[tokio::test]
 async fn a_founder_that_has_lost_its_disk_joins_the_group_that_is_there() {
     let mut cluster = Cluster::formed(3).await;
     put(&cluster.http(1), "kept", "by the others").await.unwrap();

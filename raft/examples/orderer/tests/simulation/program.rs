@@ -11,6 +11,7 @@ use skep_orderer::ledger::Reader;
 use skep_raft::sim::{Host, Program, ReadToken, Turn, Violation};
 use skep_raft::{Member, Membership, RaftId, ReadError};
 
+use crate::bugs::Bug;
 use crate::disk::Disk;
 use crate::invariants::Seen;
 use crate::replica::{Ledgers, Replica, Token, open};
@@ -43,6 +44,7 @@ pub struct Chain {
     disks: Vec<Disk>,
     ledgers: Ledgers,
     submitters: Vec<Submitter>,
+    bug: Option<Bug>,
     tokens: Token,
     seen: Seen,
     /// Up to where each life's ledger was looked at.
@@ -52,12 +54,13 @@ pub struct Chain {
 }
 
 impl Chain {
-    pub fn new(seed: u64) -> Chain {
+    pub fn new(seed: u64, bug: Option<Bug>) -> Chain {
         Chain {
             rng: StdRng::seed_from_u64(seed ^ 0x0c4a),
             disks: (0..PLACES).map(|_| Disk::default()).collect(),
             ledgers: Ledgers::default(),
-            submitters: (0..SUBMITTERS).map(Submitter::new).collect(),
+            submitters: (0..SUBMITTERS).map(|number| Submitter::new(number, bug)).collect(),
+            bug,
             tokens: 0,
             seen: Seen::default(),
             looked: BTreeMap::new(),
@@ -135,7 +138,7 @@ impl Program for Chain {
         if held > 1 && self.rng.random_bool(0.1) {
             disk.wipe();
         }
-        Replica::new(host, disk, self.ledgers.clone())
+        Replica::new(host, disk, self.ledgers.clone(), self.bug)
     }
 
     fn turn(&mut self, turn: &mut Turn<'_, Replica>) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,8 +19,12 @@ use skep_raft::{
     StateMachine, Ticket,
 };
 
+use crate::bugs::{Bug, without_window};
 use crate::disk::Disk;
 use crate::program::configuration;
+
+/// How often a ledger was behind a snapshot, in all histories together.
+pub static PULLED: AtomicU64 = AtomicU64::new(0);
 
 /// Names one submission.
 pub type Token = u64;
@@ -55,6 +60,7 @@ pub struct Replica {
     shared: Arc<Shared<Token, Around>>,
     machine: Machine<Token, Around>,
     ledgers: Ledgers,
+    bug: Option<Bug>,
     pub life: u32,
     pub reader: Reader,
 }
@@ -69,7 +75,7 @@ pub fn open(disk: &Disk) -> Ledger {
 }
 
 impl Replica {
-    pub fn new(host: Host, disk: &Disk, ledgers: Ledgers) -> Replica {
+    pub fn new(host: Host, disk: &Disk, ledgers: Ledgers, bug: Option<Bug>) -> Replica {
         let ledger = open(disk);
         let (reader, life) = (ledger.reader(), host.life);
         ledgers.lock().insert(host.place, reader.clone());
@@ -78,7 +84,7 @@ impl Replica {
         let orderer = Orderer::new(proposer, ledger.tip(), Some(configuration()));
         let around = Around { host, answers: Mutex::default(), ledger: Mutex::new(ledger) };
         let shared = Shared::new(orderer, around);
-        Replica { machine: Machine(shared.clone()), shared, ledgers, life, reader }
+        Replica { machine: Machine(shared.clone()), shared, ledgers, bug, life, reader }
     }
 
     pub fn look<R>(&self, look: impl FnOnce(&Orderer<Token>) -> R) -> R {
@@ -114,6 +120,7 @@ impl Replica {
                     (from..=through).map(|number| peer.header(number).expect("it is there"));
                 let headers: Vec<Header> = headers.collect();
                 self.act(|orderer| orderer.headers(&headers)).expect("nobody lies here");
+                PULLED.fetch_add(1, Ordering::Relaxed);
                 true
             }
             Some(Work::Blocks { from, through }) => {
@@ -152,6 +159,7 @@ impl StateMachine for Replica {
     }
 
     fn restore(&mut self, index: u64, data: Bytes) -> Result<Membership, RestoreError> {
-        self.machine.restore(index, data)
+        let forgets = self.bug == Some(Bug::ForgetWindow);
+        self.machine.restore(index, if forgets { without_window(data) } else { data })
     }
 }

@@ -12,6 +12,7 @@ use skep_orderer::wire::Envelope;
 use skep_raft::Epoch;
 use skep_raft::sim::Turn;
 
+use crate::bugs::Bug;
 use crate::program::LIMITS;
 use crate::replica::{Replica, Token};
 
@@ -24,12 +25,15 @@ const PATIENCE_MS: u64 = 3_000;
 #[derive(Default)]
 pub struct Submitter {
     name: String,
+    bug: Option<Bug>,
     /// The first envelope that is not known to be in the chain.
     next: u64,
     /// Those under way, by number.
     under_way: BTreeMap<u64, Token>,
     /// It stops until nothing is under way.
     stumbled: bool,
+    /// For [`Bug::BeginWithSecond`].
+    skips: bool,
     since_ms: u64,
     life: u32,
     /// The epoch of those that are under way.
@@ -41,8 +45,8 @@ pub struct Submitter {
 }
 
 impl Submitter {
-    pub fn new(number: usize) -> Submitter {
-        Submitter { name: format!("submitter{number}"), ..Submitter::default() }
+    pub fn new(number: usize, bug: Option<Bug>) -> Submitter {
+        Submitter { name: format!("submitter{number}"), bug, ..Submitter::default() }
     }
 
     pub fn name(&self) -> &str {
@@ -56,7 +60,13 @@ impl Submitter {
         self.under_way.remove(&number);
         match outcome {
             Outcome::Ordered { block, .. } => drop(self.acknowledged.insert(number, *block)),
-            Outcome::NotOrdered | Outcome::Unknown => self.stumbled = true,
+            Outcome::Unknown if self.bug == Some(Bug::BelieveUnknown) => {
+                self.acknowledged.insert(number, 1);
+            }
+            Outcome::NotOrdered | Outcome::Unknown => {
+                self.stumbled = true;
+                self.skips = self.bug == Some(Bug::BeginWithSecond);
+            }
         }
     }
 
@@ -83,7 +93,8 @@ impl Submitter {
         }
         self.until_ms = now_ms + turn.rng.random_range(0..150);
         let last = self.under_way.keys().next_back();
-        let number = last.map_or(self.next, |last| last + 1);
+        let skipped = u64::from(std::mem::take(&mut self.skips));
+        let number = last.map_or(self.next + skipped, |last| last + 1);
         if self.acknowledged.contains_key(&number) {
             return;
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::TryFutureExt as _;
+use futures::{StreamExt as _, TryFutureExt as _};
 use skep_raft::{Config, StopReason, Timing};
 use skep_raft_peers::{CallError, EnterError, Group, Owner, Security, Setup, Way};
 use tokio::net::TcpListener;
@@ -37,6 +37,8 @@ use crate::wire::peer_server::PeerServer;
 const SNAPSHOT_ENTRIES: u64 = 1_000_000;
 /// Of the entries before a snapshot this part stays in the log, for orderers that are a little behind.
 const KEPT_ONE_IN: u64 = 8;
+/// A client that vanished without a word is noticed after about twice this.
+const CLIENTS_PING_INTERVAL: Duration = Duration::from_secs(10);
 /// Received and not yet read, for one stream and for a connection.
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
@@ -284,12 +286,17 @@ async fn enter(
 async fn serve_clients(listener: TcpListener, reach: Arc<Reach>) {
     let service =
         OrdererServer::new(Clients { reach }).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let incoming = TcpListenerStream::new(listener).map(|accepted| {
+        // An answer that is late is still an answer.
+        accepted.inspect(|tcp| drop(tcp.set_nodelay(true)))
+    });
     let served = Server::builder()
-        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(CLIENTS_PING_INTERVAL))
+        .http2_keepalive_timeout(Some(CLIENTS_PING_INTERVAL))
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
         .add_service(service)
-        .serve_with_incoming(TcpListenerStream::new(listener))
+        .serve_with_incoming(incoming)
         .await;
     if let Err(error) = served {
         tracing::error!("clients cannot be served any more: {error}");

@@ -7,6 +7,7 @@ mod client;
 mod options;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -17,16 +18,24 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use options::{Command, Options, ServeOptions};
 
+/// How long what blocks on the disk may take at the end.
+const END_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// This orderer was removed from its chain, so that starting it again is of no use.
 const EXIT_REMOVED: u8 = 3;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(execute(options)),
-        Err(error) => Err(error.into()),
-    };
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(execute(options));
+            // A snapshot may be waiting for the ledger, which nobody writes any more.
+            runtime.shutdown_timeout(END_TIME_MAX);
+            outcome
+        });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

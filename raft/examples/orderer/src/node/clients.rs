@@ -18,9 +18,9 @@ use crate::core::leader::Outcome;
 use crate::core::orderer::Orderer as Core;
 use crate::ledger::Reader;
 use crate::wire::{
-    self, Ack, AddMemberRequest, Block, ChangeRequest, DeliverRequest, Envelope, IdentifyRequest,
-    MembersResponse, RemoveMemberRequest, StatusRequest, StatusResponse, change_request,
-    orderer_server::Orderer,
+    self, Ack, AddMemberRequest, Block, ChangeRequest, DeliverRequest, Envelope, Header,
+    IdentifyRequest, MembersResponse, RemoveMemberRequest, StatusRequest, StatusResponse,
+    change_request, orderer_server::Orderer,
 };
 
 /// How long a change of the orderers is waited for: longer than the leader gives a step.
@@ -40,6 +40,22 @@ pub struct Reach {
     pub desk: Desk,
     /// The ledger.
     pub reader: Reader,
+}
+
+impl Reach {
+    /// Blocks out of the ledger, waited for if need be.
+    pub fn blocks(&self, from: u64, through: Option<u64>) -> Items<Block> {
+        let height = self.desk.shared.around.height();
+        let read = |reader: &Reader, number| Ok(reader.block(number)?.to_wire());
+        read::stream(self.reader.clone(), height, from, through, read::BLOCKS_MAX, read)
+    }
+
+    /// Headers out of the ledger, likewise.
+    pub fn headers(&self, from: u64, through: u64) -> Items<Header> {
+        let height = self.desk.shared.around.height();
+        let read = |reader: &Reader, number| Ok(reader.header(number)?.to_wire());
+        read::stream(self.reader.clone(), height, from, Some(through), read::HEADERS_MAX, read)
+    }
 }
 
 /// See the module.
@@ -71,11 +87,7 @@ impl Orderer for Clients {
         request: Request<DeliverRequest>,
     ) -> Result<Response<Items<Block>>, Status> {
         let DeliverRequest { from, through } = request.into_inner();
-        let height = self.reach.desk.shared.around.height();
-        let blocks = read::stream(self.reach.reader.clone(), height, from, through, |reader, n| {
-            Ok(reader.block(n)?.to_wire())
-        });
-        Ok(Response::new(blocks))
+        Ok(Response::new(self.reach.blocks(from, through)))
     }
 
     async fn add_member(

@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::clients::{self, Reach};
-use super::read::{self, Items};
+use super::read::Items;
 use super::submit::{Acks, to_orderer};
 use crate::core::consenters::{Change, Consenter};
 use crate::wire::{
@@ -56,15 +56,7 @@ impl Peer for Members {
         request: Request<RangeRequest>,
     ) -> Result<Response<Items<Header>>, Status> {
         let (from, through) = self.range(request.into_inner())?;
-        let height = self.reach.desk.shared.around.height();
-        let headers = read::stream(
-            self.reach.reader.clone(),
-            height,
-            from,
-            Some(through),
-            |reader, number| Ok(reader.header(number)?.to_wire()),
-        );
-        Ok(Response::new(headers))
+        Ok(Response::new(self.reach.headers(from, through)))
     }
 
     async fn blocks(
@@ -72,15 +64,7 @@ impl Peer for Members {
         request: Request<RangeRequest>,
     ) -> Result<Response<Items<Block>>, Status> {
         let (from, through) = self.range(request.into_inner())?;
-        let height = self.reach.desk.shared.around.height();
-        let blocks = read::stream(
-            self.reach.reader.clone(),
-            height,
-            from,
-            Some(through),
-            |reader, number| Ok(reader.block(number)?.to_wire()),
-        );
-        Ok(Response::new(blocks))
+        Ok(Response::new(self.reach.blocks(from, Some(through))))
     }
 }
 

@@ -9,10 +9,10 @@ use tonic::Status;
 
 use crate::ledger::{LedgerError, Reader};
 
-/// Read at once at most.
-const BATCH_MAX: u64 = 32;
-/// Waits for a slow reader at most: as many blocks of up to 1.5 MiB.
-const WAITING_MAX: usize = 4;
+/// Blocks that are read at once, and wait for a slow reader, at most: they may have 1.5 MiB each.
+pub const BLOCKS_MAX: u64 = 8;
+/// The same of headers, which are small.
+pub const HEADERS_MAX: u64 = 1024;
 
 /// Blocks or headers.
 pub type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -31,9 +31,10 @@ pub fn stream<T: Send + 'static>(
     mut height: watch::Receiver<u64>,
     from: u64,
     through: Option<u64>,
+    batch_max: u64,
     read: fn(&Reader, u64) -> Result<T, LedgerError>,
 ) -> Items<T> {
-    let (out, items) = mpsc::channel(WAITING_MAX);
+    let (out, items) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut next = from;
         while through.is_none_or(|through| next <= through) {
@@ -43,20 +44,24 @@ pub fn stream<T: Send + 'static>(
             };
             // The orderer ends.
             let Ok(height) = grown else { return };
-            let last = through.unwrap_or(u64::MAX).min(height - 1).min(next + BATCH_MAX - 1);
-            let (reader, sender) = (reader.clone(), out.clone());
+            let last = through.unwrap_or(u64::MAX).min(height - 1).min(next + batch_max - 1);
+            let reader = reader.clone();
+            // Nobody waits for a slow client on such a thread: the ledger's writes need them.
             let reading = tokio::task::spawn_blocking(move || {
+                let mut items = Vec::new();
                 for number in next..=last {
-                    let item = read(&reader, number).map_err(status);
-                    let failed = item.is_err();
-                    if sender.blocking_send(item).is_err() || failed {
-                        return false;
+                    items.push(read(&reader, number).map_err(status));
+                    if items.last().is_some_and(Result::is_err) {
+                        break;
                     }
                 }
-                true
+                items
             });
-            if !reading.await.unwrap_or(false) {
-                return;
+            for item in reading.await.unwrap_or_default() {
+                let failed = item.is_err();
+                if out.send(item).await.is_err() || failed {
+                    return;
+                }
             }
             next = last + 1;
         }

@@ -74,9 +74,12 @@ impl<'a> Holders<'a> {
             }
             if known.is_none() {
                 self.findings.push(Finding::NetworkGone { network, holder: Owner::Service(id) });
-            } else if vip.addr.is_empty() {
+            }
+            if vip.addr.is_empty() {
+                // The network is, or was, one that nodes make by themselves, or it lacks an address.
                 continue;
-            } else if !wanted.remove(&network) {
+            }
+            if known.is_some() && !wanted.remove(&network) {
                 self.findings.push(Finding::ServiceNeedsNoAddress { network, service: id });
             }
             self.read(network, &vip.addr, Owner::Service(id));

@@ -306,6 +306,16 @@ async fn nobody_is_attached_to_a_network_that_is_gone() {
         "network-gone [own,web-1]: task web-1 is attached to network own, which is gone; force an update of its service, \
          which makes new tasks"
     );
+    // One that nodes made by themselves, in which the service has no address.
+    assert_eq!(
+        found(|c| {
+            c.networks.remove(2);
+            c.tasks[0].networks.remove(2);
+        })
+        .await,
+        "network-gone (may pass) [bridge,web]: service web is attached to network bridge, which is gone; take the \
+         service off the network and put it on again"
+    );
     let all = found(|c| drop(c.networks.remove(1))).await;
     let kinds: Vec<_> = all.lines().map(|line| line.split_once(':').unwrap().0).collect();
     assert_eq!(

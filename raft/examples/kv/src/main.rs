@@ -22,11 +22,10 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    let runtime = match options.serve.as_ref().and_then(|serve| serve.threads) {
-        // Requests are not handed from thread to thread then: about a tenth less CPU for each while there are few.
-        Some(1) => Builder::new_current_thread().enable_all().build(),
-        Some(threads) => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
-        None => Builder::new_multi_thread().enable_all().build(),
+    let runtime = match options.serve.as_ref().map_or(1, |serve| serve.threads) {
+        // Nothing is handed from thread to thread then, which is a good part of what a small request costs.
+        1 => Builder::new_current_thread().enable_all().build(),
+        threads => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     };
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         let result = runtime.block_on(run(options));

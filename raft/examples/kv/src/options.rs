@@ -58,9 +58,10 @@ pub struct ServeOptions {
     /// The folder of this member's certificate. Without, members talk in the clear, and only on loopback.
     #[arg(long)]
     pub tls: Option<PathBuf>,
-    /// Threads that work on requests [default: one for each processor].
-    #[arg(long, value_parser = parse_threads)]
-    pub threads: Option<usize>,
+    /// Threads that work on requests, besides the one that writes the log. One is cheapest, and enough for tens of thousands
+    /// of requests a second.
+    #[arg(long, default_value = "1", value_parser = parse_threads)]
+    pub threads: usize,
     /// What the log says, as RUST_LOG would.
     #[arg(long, default_value = "info")]
     pub log: String,

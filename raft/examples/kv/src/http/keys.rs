@@ -22,6 +22,8 @@ use crate::{
 
 /// Items in one list at most; what comes after is asked for with `after`.
 const LIST_MAX: usize = 1000;
+/// Bytes of values in one list, but for one item alone that has more: an answer is made in memory.
+const LIST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What need not be encoded in a key that is shown.
 const PLAIN: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -159,7 +161,7 @@ pub async fn list(
     let limit = query.limit.unwrap_or(LIST_MAX).clamp(1, LIST_MAX);
     let state = member.store().state();
     let from = after.clone().filter(|after| *after > prefix).unwrap_or_else(|| prefix.clone());
-    let mut found = state
+    let found = state
         .items
         .range(from..)
         .take_while(|(key, _)| key.starts_with(&prefix))
@@ -169,8 +171,15 @@ pub async fn list(
         value: base64(&item.value),
         revision: item.revision,
     };
-    let items = found.by_ref().take(limit).map(listed).collect();
-    let more = found.next().is_some();
+    let (mut items, mut bytes, mut more) = (Vec::new(), 0, false);
+    for (key, item) in found {
+        bytes += item.value.len();
+        more = items.len() >= limit || (bytes > LIST_BYTES_MAX && !items.is_empty());
+        if more {
+            break;
+        }
+        items.push(listed((key, item)));
+    }
     Ok(Json(List { revision: state.revision, items, more }))
 }
 

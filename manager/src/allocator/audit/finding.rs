@@ -229,6 +229,7 @@ impl Finding {
                 | Finding::ServiceNeedsNoAddress { .. }
                 | Finding::NodeLacksAddress { .. }
                 | Finding::NodeNeedsNoAddress { .. }
+                | Finding::NetworkGone { holder: Owner::Service(_) | Owner::Node(_), .. }
         )
     }
 

@@ -10,10 +10,13 @@ use skep_proto::{
 use skep_store::Tables;
 
 use super::{Finding, objects::is_live};
-use crate::{allocator::ipam::Owner, control::is_ingress_network};
-
-/// The driver option with the VXLAN ids, in the order of the subnets.
-const VXLAN_IDS: &str = "com.docker.network.driver.overlay.vxlanid_list";
+use crate::{
+    allocator::{
+        ipam::Owner,
+        network::{Kind, VXLAN_IDS},
+    },
+    control::is_ingress_network,
+};
 
 /// A network that spans nodes.
 pub(super) struct Overlay {
@@ -87,9 +90,7 @@ impl Networks {
 
 /// Whether the managers give out the addresses of the network.
 pub(super) fn spans_nodes(network: &Network) -> bool {
-    let asked = network.spec.as_ref().and_then(|spec| spec.driver_config.as_ref());
-    let driver = network.driver_state.as_ref().or(asked).map_or("", |driver| &driver.name);
-    matches!(driver, "" | "overlay")
+    Kind::of(network) == Kind::Overlay
 }
 
 fn overlay(

@@ -34,7 +34,7 @@ fn change(change: &Change) -> Event {
     let (key, revision) = (shown(&change.key), change.revision);
     match &change.value {
         Some(value) => {
-            event("put", &json!({ "key": key, "value": base64(value), "revision": revision }))
+            event("put", &json!({ "key": key, "revision": revision, "value": base64(value) }))
         }
         None => event("delete", &json!({ "key": key, "revision": revision })),
     }

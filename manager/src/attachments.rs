@@ -27,6 +27,8 @@ const CREATED: &str = "created";
 /// Containers that one node may have attached at a time: more than an engine runs, and a bound on what a worker can make
 /// the managers hold.
 const ATTACHMENTS_PER_NODE_MAX: usize = 1_000;
+/// Ended ones that make room at a time: they go with the entry that adds the new one, which has to stay small.
+const ENDED_REMOVED_MAX: usize = 100;
 /// Addresses that an attachment may name: one of each family, and some to spare.
 const ADDRESSES_MAX: usize = 8;
 /// The longest text in a request, in bytes: more than an id, a name or an address takes.
@@ -88,7 +90,7 @@ impl ResourceAllocator for AttachmentService {
             if tx.get::<Node>(&node).is_none() {
                 return Err(Status::not_found(format!("node {node} not found")));
             }
-            if attachments(tx, node) >= ATTACHMENTS_PER_NODE_MAX {
+            if !make_room(tx, node)? {
                 return Err(Status::resource_exhausted(format!(
                     "node {node} has {ATTACHMENTS_PER_NODE_MAX} containers attached to networks of the swarm, the most \
                      there may be; run them as services"
@@ -143,9 +145,22 @@ fn attachable<'a>(tables: &'a Tables, target: &str) -> Result<&'a Arc<Network>, 
     Ok(network)
 }
 
-fn attachments(tables: &Tables, node: NodeId) -> usize {
-    let tasks = tables.find::<Task>(By::Node(node));
-    tasks.filter(|task| is_attachment(task)).count()
+/// Whether the node may have one attachment more. Those that have ended stay to be looked at until their room is needed.
+fn make_room(tx: &mut Tx, node: NodeId) -> Result<bool, Status> {
+    let attachments = tx.find::<Task>(By::Node(node)).filter(|task| is_attachment(task));
+    let (ended, live): (Vec<_>, Vec<_>) = attachments.partition(|task| has_ended(task));
+    let (ended, live): (Vec<TaskId>, usize) =
+        (ended.iter().filter_map(|task| task.id.parse().ok()).collect(), live.len());
+    if live + ended.len() >= ATTACHMENTS_PER_NODE_MAX {
+        for id in ended.iter().take(ENDED_REMOVED_MAX) {
+            tx.remove::<Task>(id).map_err(refused)?;
+        }
+    }
+    Ok(live < ATTACHMENTS_PER_NODE_MAX)
+}
+
+fn has_ended(task: &Task) -> bool {
+    task.status.as_ref().is_some_and(|status| status.state > TaskState::Running as i32)
 }
 
 fn is_attachment(task: &Task) -> bool {
@@ -340,5 +355,15 @@ mod tests {
         assert!(made.await.iter().all(Result::is_ok));
         assert_eq!(says(h.attach("node-1", "open").await).0, Code::ResourceExhausted);
         h.attach("node-2", "open").await.unwrap();
+
+        // One that has ended makes room, and takes none for ever.
+        let ended: TaskId = "a7".parse().unwrap();
+        let end = |task: &mut Task| {
+            task.status.get_or_insert_default().set_state(TaskState::Failed);
+        };
+        h.store.update(|tx| tx.modify::<Task>(&ended, end)).await.unwrap();
+        h.attach("node-1", "open").await.unwrap();
+        assert!(h.store.view().get::<Task>(&ended).is_none());
+        assert_eq!(says(h.attach("node-1", "open").await).0, Code::ResourceExhausted);
     }
 }

@@ -158,7 +158,8 @@ impl History {
         if !again {
             self.task.abort();
             self.book = Book::default();
-            self.task = tokio::spawn(run(self.store.clone(), self.book.clone(), Findings::default()));
+            self.task =
+                tokio::spawn(run(self.store.clone(), self.book.clone(), Findings::default()));
         }
     }
 

@@ -87,5 +87,6 @@ async fn another_ingress_network_takes_the_place_of_the_old_one() {
     assert_eq!(of_node(&running.store.view(), "node-1"), "");
     running.put(network("other", "", true, false)).await;
     running.settle().await;
-    assert_eq!(of_node(&running.store.view(), "node-1"), "n-other 10.0.0.2/24");
+    // The block of the one that was removed rests.
+    assert_eq!(of_node(&running.store.view(), "node-1"), "n-other 10.0.2.2/24");
 }

@@ -81,10 +81,14 @@ impl Book {
         }
     }
 
-    /// How many addresses of the network and family can be given out; none when that is not known now.
+    /// How many addresses of the network and family seem to be free; none when the network is not known. A guess: what is
+    /// remembered may have been given in vain.
     pub(super) fn free(&self, network: &NetworkId, family: Family) -> Option<u128> {
         let state = self.0.lock();
         let usage = state.ledger.as_ref()?.ipam.usage(network);
+        if usage.is_empty() {
+            return None;
+        }
         let of_family = usage.iter().filter(|usage| Family::of(&usage.subnet.net) == family);
         Some(of_family.fold(0, |sum, usage| sum.saturating_add(usage.free)))
     }
@@ -95,9 +99,13 @@ impl Book {
         let mut state = self.0.lock();
         for (network, address) in addresses(&task.networks) {
             note(network, address, freed);
-            let Some(ledger) = &mut state.ledger else { continue };
-            if ledger.ipam.release(&network, Owner::Task(id), address) {
-                ledger.left(network, freed);
+            if let Some(ledger) = &mut state.ledger {
+                if ledger.is_going(&network) {
+                    freed.insert(Need::AnyNetworkGone);
+                }
+                if ledger.ipam.release(&network, Owner::Task(id), address) {
+                    ledger.left(network);
+                }
             }
         }
     }
@@ -128,11 +136,12 @@ impl Book {
 
     /// The network is gone.
     pub(super) fn network_removed(&self, id: NetworkId, freed: &mut BTreeSet<Need>) {
+        freed.insert(Need::AnyNetworkGone);
         if let Some(ledger) = &mut self.0.lock().ledger {
             ledger.shared.remove(&id);
             let held = ledger.ipam.held(&id);
             match held.filter(|(_, owner)| matches!(owner, Owner::Task(_))).count() {
-                0 => ledger.drop_network(id, freed),
+                0 => ledger.drop_network(id),
                 tasks => drop(ledger.leaving.insert(id, tasks)),
             }
         }
@@ -283,17 +292,23 @@ impl Ledger {
         }
     }
 
+    /// Whether the network was removed and tasks are, or just were, still on it. The memory may be of another line of
+    /// transactions than what is heard of them, so whoever asks for whom that helps must not rely on their number.
+    fn is_going(&self, network: &NetworkId) -> bool {
+        self.leaving.contains_key(network) || self.ipam.subnets(network).next().is_none()
+    }
+
     /// One address less is in use in the network.
-    fn left(&mut self, network: NetworkId, freed: &mut BTreeSet<Need>) {
+    fn left(&mut self, network: NetworkId) {
         let Some(tasks) = self.leaving.get_mut(&network) else { return };
         *tasks = tasks.saturating_sub(1);
         if *tasks == 0 {
-            self.drop_network(network, freed);
+            self.drop_network(network);
         }
     }
 
     /// Takes a network away with all that it holds.
-    pub fn drop_network(&mut self, id: NetworkId, freed: &mut BTreeSet<Need>) {
+    pub fn drop_network(&mut self, id: NetworkId) {
         self.leaving.remove(&id);
         self.ipam.remove_network(&id);
         let ids: Vec<u32> =
@@ -301,7 +316,6 @@ impl Ledger {
         for vni in ids {
             self.vxlan.release(id, vni);
         }
-        freed.insert(Need::AnyNetworkGone);
     }
 }
 
@@ -338,7 +352,8 @@ pub(super) fn virtual_addresses(
     vips.filter_map(|vip| Some((vip.network_id.parse().ok()?, address(&vip.addr)?)))
 }
 
-fn node_addresses(node: &Node) -> impl Iterator<Item = (NetworkId, IpAddr)> + '_ {
+/// The addresses of a node's load balancers.
+pub(super) fn node_addresses(node: &Node) -> impl Iterator<Item = (NetworkId, IpAddr)> + '_ {
     addresses(&node.attachments)
         .chain(node.attachment.iter().flat_map(|legacy| addresses(std::slice::from_ref(legacy))))
 }

@@ -36,6 +36,12 @@ impl From<Waits> for NotGiven {
     }
 }
 
+impl From<StoreError> for NotGiven {
+    fn from(error: StoreError) -> NotGiven {
+        NotGiven::Store(error)
+    }
+}
+
 /// A transaction in which something is given.
 pub(super) struct Giver<'a> {
     pub tx: &'a mut Tx,
@@ -101,9 +107,9 @@ impl Giver<'_> {
 
     /// The node with a load balancer in each network that it should have one in, written; says what could not be given.
     /// `used` are the networks that its tasks are known to use.
-    pub fn node(&mut self, id: NodeId, used: &[NetworkId]) -> Result<(), NotGiven> {
-        let Some(node) = self.tx.get::<Node>(&id).cloned() else { return Ok(()) };
-        let mut waits = None;
+    pub fn node(&mut self, id: NodeId, used: &[NetworkId]) -> Result<Vec<Waits>, StoreError> {
+        let Some(node) = self.tx.get::<Node>(&id).cloned() else { return Ok(Vec::new()) };
+        let mut waits = Vec::new();
         let mut wanted = Vec::new();
         let ingress = self.ledger.ingress(self.tx).map(|network| network.id.clone());
         let used = used.iter().filter(|id| self.tx.get::<Network>(id).is_some());
@@ -111,8 +117,8 @@ impl Giver<'_> {
         for target in ingress.into_iter().chain(used) {
             match self.network(&target) {
                 Ok(network) => wanted.push(network),
-                Err(NotGiven::Waits(why)) => waits = Some(why),
-                Err(error) => return Err(error),
+                Err(NotGiven::Waits(why)) => waits.push(why),
+                Err(NotGiven::Store(error)) => return Err(error),
             }
         }
         let kept = nodes::keep(self.tx, id, &node, &wanted);
@@ -129,7 +135,7 @@ impl Giver<'_> {
                 }),
                 Err(source) => {
                     let network = network::name(network).into_owned();
-                    waits = Some(Waits::Addresses { network, source: Box::new(source) });
+                    waits.push(Waits::Addresses { network, source: Box::new(source) });
                 }
             }
         }
@@ -137,7 +143,7 @@ impl Giver<'_> {
             self.write(Node { attachments, attachment: None, ..Node::clone(&node) })?;
             self.ledger.release(Owner::Node(id), kept.freed);
         }
-        waits.map_or(Ok(()), |waits| Err(waits.into()))
+        Ok(waits)
     }
 
     fn ingress(&mut self) -> Result<(NetworkId, Arc<Network>), NotGiven> {
@@ -167,7 +173,8 @@ impl Giver<'_> {
             attachments.push(self.attach(id, Ok(network), NetworkAttachment::default(), given)?);
         }
         let of_task = task.spec.as_ref().map_or(&[][..], |spec| &spec.networks);
-        let of_service = || service.map_or(&[][..], endpoint::targets);
+        // Where old clients put them; what the service's tasks of another spec get is not this one's.
+        let of_service = || service.and_then(|s| s.spec.as_ref()).map_or(&[][..], |s| &s.networks);
         let configs = if of_task.is_empty() { of_service() } else { of_task };
         for config in configs {
             let attachment = NetworkAttachment {
@@ -227,10 +234,7 @@ impl Giver<'_> {
         Ok(NetworkAttachment { network: shared, addresses, ..attachment })
     }
 
-    fn write<T: Object>(&mut self, object: T) -> Result<Arc<T>, NotGiven> {
-        self.tx.update(object).map_err(|error| {
-            self.ledger.spoil();
-            NotGiven::Store(error)
-        })
+    fn write<T: Object>(&mut self, object: T) -> Result<Arc<T>, StoreError> {
+        self.tx.update(object).inspect_err(|_| self.ledger.spoil())
     }
 }

@@ -10,6 +10,7 @@
 pub mod audit;
 pub mod book;
 pub mod decide;
+mod dirty;
 mod endpoint;
 mod give;
 pub mod ipam;
@@ -25,7 +26,7 @@ mod waiting;
 mod waits;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -46,10 +47,11 @@ use tokio::time::sleep;
 use crate::control::is_ingress_network;
 
 pub use book::Book;
+use dirty::Dirty;
 pub use endpoint::endowed;
 use pass::{Allocation, Item, Outcome, Work};
 pub use survey::{Survey, check_network, is_node_local, network_state};
-use waiting::Waiting;
+use waiting::{Moment, Waiting};
 use waits::Need;
 pub use waits::Waits;
 
@@ -122,51 +124,14 @@ fn selector() -> Selector {
     Selector::kinds(&[Kind::Network, Kind::Service, Kind::Node, Kind::Task])
 }
 
-/// What has to be looked at, in the order in which one needs the other.
-#[derive(Default)]
-struct Dirty {
-    networks: BTreeSet<NetworkId>,
-    services: BTreeSet<ServiceId>,
-    /// A task that has its node waits for the node's load balancer, so these come first.
-    nodes: BTreeSet<NodeId>,
-    tasks: BTreeSet<TaskId>,
-}
-
-impl Dirty {
-    fn insert(&mut self, item: Item) {
-        match item {
-            Item::Network(id) => self.networks.insert(id),
-            Item::Service(id) => self.services.insert(id),
-            Item::Node(id) => self.nodes.insert(id),
-            Item::Task(id) => self.tasks.insert(id),
-        };
-    }
-
-    fn pop(&mut self) -> Option<Item> {
-        let networks = self.networks.pop_first().map(Item::Network);
-        networks
-            .or_else(|| self.services.pop_first().map(Item::Service))
-            .or_else(|| self.nodes.pop_first().map(Item::Node))
-            .or_else(|| self.tasks.pop_first().map(Item::Task))
-    }
-}
-
 struct Allocator {
     store: Store,
     book: Book,
     in_use: nodes::InUse,
     dirty: Dirty,
     waiting: Waiting,
-    /// What services that wait were told last: their tasks say the same.
-    told: HashMap<ServiceId, Need>,
-    /// Needs that something may have been freed for since anybody looked.
-    relieved: BTreeSet<Need>,
-    /// Items that are tried again since one thing of many became free, and what it was.
-    woken: HashMap<Item, Need>,
-    /// Counts commits with something that items may wait for.
-    moment: u64,
-    /// When that was last, for needs that became free while passes were in flight: one of these may have missed it.
-    freed_at: HashMap<Need, u64>,
+    /// Services that wait, or are to be looked at since a task of theirs does, and what they waited for last.
+    told: HashMap<ServiceId, Vec<Need>>,
 }
 
 type Pass = BoxFuture<'static, Vec<(Item, Outcome)>>;
@@ -189,10 +154,6 @@ impl Allocator {
             dirty,
             waiting: Waiting::default(),
             told: HashMap::new(),
-            relieved: BTreeSet::new(),
-            woken: HashMap::new(),
-            moment: 0,
-            freed_at: HashMap::new(),
         }
     }
 
@@ -200,15 +161,17 @@ impl Allocator {
     async fn follow(mut self, mut watcher: Watcher) {
         let mut passes = FuturesUnordered::new();
         loop {
-            self.wake();
+            let book = &self.book;
+            let woken = self.waiting.wake(|network, family| book.free(network, family));
+            woken.into_iter().for_each(|item| self.dirty.insert(item));
             while passes.len() < PASSES_IN_FLIGHT_MAX
                 && let Some(pass) = self.next_pass()
             {
-                let begun = self.moment;
+                let begun = self.waiting.now();
                 passes.push(async move { (begun, pass.await) });
             }
             if passes.is_empty() {
-                self.freed_at.clear();
+                self.waiting.idle();
             }
             tokio::select! {
                 biased;
@@ -241,21 +204,14 @@ impl Allocator {
                         self.book.node_removed(old, &mut freed);
                         self.forget(Item::Node(change.id.into()));
                     }
-                    (Some(old), Some(new)) if old.attachments != new.attachments => {
-                        nodes::lost(old, new, &mut freed);
-                    }
-                    _ => {}
+                    (Some(old), Some(new)) => nodes::lost(old, new, &mut freed),
+                    (None, None) => {}
                 },
                 Event::Task(change) => self.task_changed(change, &mut freed),
                 _ => {}
             }
         }
-        if !freed.is_empty() {
-            self.moment += 1;
-            let moment = self.moment;
-            self.freed_at.extend(freed.iter().map(|need| (*need, moment)));
-            self.relieved.append(&mut freed);
-        }
+        self.waiting.freed(freed);
     }
 
     fn network_changed(&mut self, change: &Change<Network>, freed: &mut BTreeSet<Need>) {
@@ -286,15 +242,19 @@ impl Allocator {
 
     fn service_changed(&mut self, change: &Change<Service>, freed: &mut BTreeSet<Need>) {
         let id = change.id.into();
-        freed.insert(Need::Service(id));
         match &change.new {
             Some(new) => {
-                let asks = |old: &Service| old.spec != new.spec;
-                if change.old.as_deref().is_none_or(asks) {
+                let old = change.old.as_deref();
+                let asks = old.is_none_or(|old| old.spec != new.spec);
+                if asks {
                     self.dirty.services.insert(id);
+                }
+                if asks || old.is_none_or(|old| old.endpoint != new.endpoint) {
+                    freed.insert(Need::Service(id));
                 }
             }
             None => {
+                freed.insert(Need::Service(id));
                 self.told.remove(&id);
                 self.forget(Item::Service(id));
             }
@@ -335,41 +295,15 @@ impl Allocator {
 
     /// The item is not to be looked at any more.
     fn forget(&mut self, item: Item) {
-        match item {
-            Item::Network(id) => self.dirty.networks.remove(&id),
-            Item::Service(id) => self.dirty.services.remove(&id),
-            Item::Node(id) => self.dirty.nodes.remove(&id),
-            Item::Task(id) => self.dirty.tasks.remove(&id),
-        };
-        self.waiting.remove(&item);
-        // Another may have what it was woken for.
-        self.relieved.extend(self.woken.remove(&item));
-    }
-
-    /// Makes those dirty again that waited for what became free: all of them, or as many as there are addresses.
-    fn wake(&mut self) {
-        for need in std::mem::take(&mut self.relieved) {
-            let max = match need {
-                Need::Address(network, family) => {
-                    let free = self.book.free(&network, family).unwrap_or(u128::MAX);
-                    let tried = self.woken.values().filter(|woken| **woken == need).count();
-                    usize::try_from(free).unwrap_or(usize::MAX).saturating_sub(tried)
-                }
-                _ => usize::MAX,
-            };
-            for item in self.waiting.take(&need, max) {
-                if matches!(need, Need::Address(..)) {
-                    self.woken.insert(item, need);
-                }
-                self.dirty.insert(item);
-            }
-        }
+        self.dirty.remove(&item);
+        self.waiting.forget(&item);
     }
 
     /// Takes what is dirty.
     fn next_pass(&mut self) -> Option<Pass> {
         let items = std::iter::from_fn(|| self.dirty.pop()).take(PASS_ITEMS_MAX);
         let work = items.map(|item| {
+            self.waiting.looked_at(&item);
             let used = match item {
                 Item::Node(id) => self.in_use.on(&id),
                 _ => Vec::new(),
@@ -391,32 +325,41 @@ impl Allocator {
     }
 
     /// Takes note of what a pass could not do that was begun at a moment.
-    fn settle(&mut self, begun: u64, results: Vec<(Item, Outcome)>) {
+    fn settle(&mut self, begun: Moment, results: Vec<(Item, Outcome)>) {
         for (item, outcome) in results {
-            let woken = self.woken.remove(&item);
-            if woken.is_some_and(|need| outcome != Outcome::Waits(need)) {
-                // It did not need it after all, or there may be more.
-                self.relieved.extend(woken);
-            }
+            self.dirty.came_back(item);
             if let Item::Service(id) = item {
-                let told = match outcome {
-                    Outcome::Waits(need) => self.told.insert(id, need) != Some(need),
-                    _ => self.told.remove(&id).is_some(),
-                };
-                if told {
-                    self.relieved.insert(Need::Service(id));
-                }
+                self.tell(id, &outcome);
             }
-            match outcome {
-                Outcome::Done => {}
-                Outcome::Again => self.dirty.insert(item),
-                Outcome::Waits(need) => {
-                    self.waiting.insert(item, need);
-                    if self.freed_at.get(&need).is_some_and(|moment| *moment > begun) {
-                        self.relieved.insert(need);
+            let needs = match outcome {
+                Outcome::Done => Vec::new(),
+                Outcome::Again => {
+                    self.dirty.insert(item);
+                    Vec::new()
+                }
+                Outcome::Waits(needs) => needs,
+                Outcome::Behind(service) => {
+                    // One that had what its spec asks for may lack something since: what its spec names is another thing now.
+                    if let hash_map::Entry::Vacant(entry) = self.told.entry(service) {
+                        entry.insert(Vec::new());
+                        self.dirty.services.insert(service);
                     }
+                    vec![Need::Service(service)]
                 }
-            }
+            };
+            self.waiting.came_back(item, needs, begun);
+        }
+    }
+
+    /// Has the tasks of a service looked at again if something else came of the service than before.
+    fn tell(&mut self, id: ServiceId, outcome: &Outcome) {
+        let news = match outcome {
+            Outcome::Waits(needs) => self.told.insert(id, needs.clone()).as_ref() != Some(needs),
+            Outcome::Again => false,
+            Outcome::Done | Outcome::Behind(_) => self.told.remove(&id).is_some(),
+        };
+        if news {
+            self.waiting.relieve(Need::Service(id));
         }
     }
 }

@@ -16,7 +16,7 @@ use skep_store::{By, Tables};
 use crate::control::is_ingress_network;
 
 use super::{
-    book::{addresses, note},
+    book::{addresses, node_addresses, note},
     network::{self, Kind},
     waits::Need,
 };
@@ -129,8 +129,11 @@ pub(super) fn keep(
 
 /// What others may wait for that the node had and has no more.
 pub(super) fn lost(old: &Node, new: &Node, freed: &mut BTreeSet<Need>) {
-    let kept: Vec<_> = addresses(&new.attachments).collect();
-    for (network, address) in addresses(&old.attachments).filter(|had| !kept.contains(had)) {
+    if old.attachments == new.attachments && old.attachment == new.attachment {
+        return;
+    }
+    let kept: Vec<_> = node_addresses(new).collect();
+    for (network, address) in node_addresses(old).filter(|had| !kept.contains(had)) {
         note(network, address, freed);
     }
 }

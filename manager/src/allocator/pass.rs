@@ -25,12 +25,14 @@ pub(super) enum Item {
 }
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It has what it needs, or needs nothing any more.
     Done,
-    /// Something is missing.
-    Waits(Need),
+    /// Something is missing, and any of these would help; nothing but another spec if there are none.
+    Waits(Vec<Need>),
+    /// Something that its service needs is missing, which waits for it.
+    Behind(ServiceId),
     /// The store did not take it for now.
     Again,
 }
@@ -116,7 +118,7 @@ fn outcome<T>(given: Result<T, NotGiven>, what: &str) -> Result<Outcome, StoreEr
         Ok(_) => Ok(Outcome::Done),
         Err(NotGiven::Waits(waits)) => {
             tracing::warn!("{what} has to wait: {waits}");
-            Ok(Outcome::Waits(waits.need()))
+            Ok(Outcome::Waits(waits.needs()))
         }
         Err(NotGiven::Store(error)) => Err(error),
     }
@@ -141,7 +143,14 @@ fn service(giver: &mut Giver<'_>, id: ServiceId) -> Result<Outcome, StoreError> 
 }
 
 fn node(giver: &mut Giver<'_>, id: NodeId, used: &[NetworkId]) -> Result<Outcome, StoreError> {
-    outcome(giver.node(id, used), &format!("a load balancer of node {id}"))
+    let waits = giver.node(id, used)?;
+    for waits in &waits {
+        tracing::warn!("a load balancer of node {id} has to wait: {waits}");
+    }
+    Ok(match waits.is_empty() {
+        true => Outcome::Done,
+        false => Outcome::Waits(waits.iter().flat_map(Waits::needs).collect()),
+    })
 }
 
 fn task(giver: &mut Giver<'_>, id: TaskId) -> Result<Outcome, StoreError> {
@@ -172,8 +181,14 @@ fn task(giver: &mut Giver<'_>, id: TaskId) -> Result<Outcome, StoreError> {
             if let Some(task) = waiting(&task, &waits) {
                 giver.tx.update(task)?;
             }
-            let service = task.service_id.parse().ok().filter(|_| of_service);
-            Ok(Outcome::Waits(service.map_or_else(|| waits.need(), Need::Service)))
+            // The service also says what its tasks get besides the networks of their own specs.
+            Ok(match task.service_id.parse() {
+                Ok(service) if of_service => Outcome::Behind(service),
+                Ok(service) => Outcome::Waits(
+                    waits.needs().into_iter().chain([Need::Service(service)]).collect(),
+                ),
+                Err(_) => Outcome::Waits(waits.needs()),
+            })
         }
         Err(NotGiven::Store(error)) => Err(error),
     }

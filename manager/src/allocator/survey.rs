@@ -28,7 +28,7 @@ impl Survey {
             return Ok(ledger.ipam.usage(&id));
         }
         network::allocated(ledger, id, network)?;
-        ledger.drop_network(id, &mut Default::default());
+        ledger.drop_network(id);
         Ok(Vec::new())
     }
 }

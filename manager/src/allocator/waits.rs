@@ -1,6 +1,6 @@
 //! Why something cannot be had now, in words for people, and what has to happen first, for who tries again.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use skep_proto::ids::{NetworkId, ServiceId};
@@ -141,40 +141,45 @@ pub(super) enum Need {
     AnyPort,
     /// The service is given what it needs, or needs something else.
     Service(ServiceId),
-    /// Its own spec changes, which makes another object of it, or it is tried again.
-    Nothing,
 }
 
 impl Waits {
-    /// What has to happen first.
-    pub(super) fn need(&self) -> Need {
-        match self {
+    /// What would help, each by itself. None if nothing does but another spec, which makes another object of it.
+    pub(super) fn needs(&self) -> Vec<Need> {
+        let need = match self {
             Waits::PortTaken { port, protocol_number, .. } => Need::Port(*protocol_number, *port),
             Waits::PortsExhausted { .. } => Need::AnyPort,
             Waits::NoIngressNetwork => Need::Ingress,
-            Waits::NoSuchNetwork { target } => target.parse().map_or(Need::Nothing, Need::Network),
+            Waits::NoSuchNetwork { target } => {
+                return target.parse().map(Need::Network).into_iter().collect();
+            }
             Waits::Network { id, .. } => Need::Network(*id),
-            Waits::Addresses { source, .. } => of_ipam(source),
+            Waits::Addresses { source, .. } => return of_ipam(source),
             Waits::Vxlan { .. } => Need::AnyNetworkGone,
             Waits::UnknownDriver { .. }
             | Waits::UnknownIpam { .. }
             | Waits::Unreadable { .. }
             | Waits::NotAnAddress { .. }
-            | Waits::NoRoom { .. } => Need::Nothing,
-        }
+            | Waits::NoRoom { .. } => return Vec::new(),
+        };
+        vec![need]
     }
 }
 
-fn of_ipam(error: &IpamError) -> Need {
+fn of_ipam(error: &IpamError) -> Vec<Need> {
     match error {
-        IpamError::PoolExhausted { network, subnets, .. } => match subnets.first() {
-            Some(subnet) => Need::Address(*network, Family::of(subnet)),
-            None => Need::Network(*network),
-        },
-        IpamError::AddressInUse { network, address, .. } => Need::NamedAddress(*network, *address),
-        IpamError::DefaultPoolsExhausted { .. } | IpamError::Overlap { .. } => Need::AnyNetworkGone,
-        IpamError::UnknownNetwork { network } => Need::Network(*network),
-        _ => Need::Nothing,
+        IpamError::PoolExhausted { network, subnets, .. } => {
+            let families: BTreeSet<Family> = subnets.iter().map(Family::of).collect();
+            families.into_iter().map(|family| Need::Address(*network, family)).collect()
+        }
+        IpamError::AddressInUse { network, address, .. } => {
+            vec![Need::NamedAddress(*network, *address)]
+        }
+        IpamError::DefaultPoolsExhausted { .. } | IpamError::Overlap { .. } => {
+            vec![Need::AnyNetworkGone]
+        }
+        IpamError::UnknownNetwork { network } => vec![Need::Network(*network)],
+        _ => Vec::new(),
     }
 }
 

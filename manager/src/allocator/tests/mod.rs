@@ -5,15 +5,16 @@ mod networks;
 mod nodes;
 mod overlays;
 mod ports;
-mod random;
 mod retreat;
 mod services;
+mod waiting;
+mod wishes;
 
 use std::time::Duration;
 
 use skep_proto::swarmkit::{
-    Annotations, Driver, EndpointSpec, NetworkAttachment, NetworkAttachmentConfig, NetworkSpec,
-    PortConfig, ServiceSpec, TaskSpec, TaskStatus,
+    Annotations, Driver, EndpointSpec, IpamConfig, IpamOptions, NetworkAttachment,
+    NetworkAttachmentConfig, NetworkSpec, PortConfig, ServiceSpec, TaskSpec, TaskStatus,
 };
 use skep_store::solo::{Solo, lead_alone};
 use tokio::task::JoinHandle;
@@ -197,6 +198,15 @@ fn network(name: &str, driver: &str, ingress: bool, predefined: bool) -> Network
         }),
         ..Default::default()
     }
+}
+
+/// A network with these subnets.
+fn sized(name: &str, subnets: &[&str]) -> Network {
+    let mut network = network(name, "overlay", false, false);
+    let config = |subnet: &&str| IpamConfig { subnet: (*subnet).to_owned(), ..Default::default() };
+    let configs = subnets.iter().map(config).collect();
+    network.spec.as_mut().unwrap().ipam = Some(IpamOptions { driver: None, configs });
+    network
 }
 
 fn publishing(ports: &[u32]) -> Option<EndpointSpec> {

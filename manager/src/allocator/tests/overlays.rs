@@ -1,17 +1,6 @@
 //! Tasks on networks that span nodes.
 
-use skep_proto::swarmkit::{IpamConfig, IpamOptions};
-
 use super::*;
-
-/// A network with these subnets.
-fn sized(name: &str, subnets: &[&str]) -> Network {
-    let mut network = network(name, "overlay", false, false);
-    let config = |subnet: &&str| IpamConfig { subnet: (*subnet).to_owned(), ..Default::default() };
-    let configs = subnets.iter().map(config).collect();
-    network.spec.as_mut().unwrap().ipam = Some(IpamOptions { driver: None, configs });
-    network
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_task_has_an_address_in_each_of_its_networks() {

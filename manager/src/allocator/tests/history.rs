@@ -223,7 +223,13 @@ impl History {
             let configs = subnets.iter().map(config).collect();
             spec.ipam = Some(IpamOptions { configs, ..Default::default() });
         }
-        Some(Box::new(move |tx| tx.create(network).map(drop)))
+        Some(Box::new(move |tx| {
+            // There is one ingress network at most, also where two are on their way.
+            if ingress && tx.all::<Network>().any(|network| is_ingress_network(network)) {
+                return Ok(());
+            }
+            tx.create(network).map(drop)
+        }))
     }
 
     fn remove_network(&mut self, view: &View) -> Option<Change> {

@@ -147,10 +147,13 @@ fn attachable<'a>(tables: &'a Tables, target: &str) -> Result<&'a Arc<Network>, 
 
 /// Whether the node may have one attachment more. Those that have ended stay to be looked at until their room is needed.
 fn make_room(tx: &mut Tx, node: NodeId) -> Result<bool, Status> {
-    let attachments = tx.find::<Task>(By::Node(node)).filter(|task| is_attachment(task));
-    let (ended, live): (Vec<_>, Vec<_>) = attachments.partition(|task| has_ended(task));
-    let (ended, live): (Vec<TaskId>, usize) =
-        (ended.iter().filter_map(|task| task.id.parse().ok()).collect(), live.len());
+    let (mut live, mut ended) = (0, Vec::<TaskId>::new());
+    for task in tx.find::<Task>(By::Node(node)).filter(|task| is_attachment(task)) {
+        match has_ended(task) {
+            true => ended.extend(task.id.parse::<TaskId>()),
+            false => live += 1,
+        }
+    }
     if live + ended.len() >= ATTACHMENTS_PER_NODE_MAX {
         for id in ended.iter().take(ENDED_REMOVED_MAX) {
             tx.remove::<Task>(id).map_err(refused)?;

@@ -49,6 +49,7 @@ use crate::control::is_ingress_network;
 pub use book::Book;
 use dirty::Dirty;
 pub use endpoint::endowed;
+pub(crate) use nodes::overlays;
 use pass::{Allocation, Item, Outcome, Work};
 pub use survey::{Survey, check_network, is_node_local, network_state};
 use waiting::{Moment, Waiting};

@@ -160,7 +160,7 @@ fn uses(task: &Task) -> Option<(NodeId, &Task)> {
 }
 
 /// The networks of a task that span nodes; the ingress network is on every node anyway.
-fn overlays(task: &Task) -> impl Iterator<Item = NetworkId> + '_ {
+pub fn overlays(task: &Task) -> impl Iterator<Item = NetworkId> + '_ {
     let networks = task.networks.iter().filter_map(|attachment| attachment.network.as_deref());
     let overlays = networks.filter(|n| Kind::of(n) == Kind::Overlay && !is_ingress_network(n));
     overlays.filter_map(|network| network.id.parse().ok())

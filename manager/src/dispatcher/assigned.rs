@@ -11,17 +11,18 @@ use skep_proto::swarmkit::{AssignmentsMessage, TasksMessage};
 use skep_store::View;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tonic::Status;
 
 use super::{
     assignment_set::{self, AssignmentSet},
     follower::{Dirty, Follower},
+    held::Held,
     leadership::Leadership,
     sessions::{Session, Signal},
     streams::Messages,
-    timing::gathering,
+    timing::{HELD_LOOKED_AT, gathering},
 };
 
 /// Follows what is assigned to a session's node.
@@ -60,7 +61,8 @@ impl Assigned {
             return Ok((self.leadership.store.view(), Dirty::default()));
         };
         if self.left.is_empty() {
-            self.woken(None).await?;
+            let held = (!self.left.held.is_empty()).then(|| Instant::now() + HELD_LOOKED_AT);
+            self.woken(held, true).await?;
             let gathering = gathering(self.leadership.sessions.len());
             let now = Instant::now();
             let until = match self.leadership.wave.lock().is_high(self.leadership.now()) {
@@ -68,7 +70,7 @@ impl Assigned {
                 false => sent + gathering,
             };
             if now < until {
-                self.woken(Some(until)).await?;
+                self.woken(Some(until), false).await?;
             }
         }
         self.go_on()?;
@@ -77,13 +79,15 @@ impl Assigned {
         Ok((self.leadership.store.view(), dirty))
     }
 
-    /// Waits until something was touched, or for a moment to come; in either case no longer than the session lasts.
-    async fn woken(&mut self, until: Option<Instant>) -> Result<(), Status> {
+    /// Waits for a moment to come or, if that counts, until something was touched; in either case no longer than the session
+    /// lasts.
+    async fn woken(&mut self, until: Option<Instant>, touched: bool) -> Result<(), Status> {
         let Assigned { signal, follower, .. } = self;
         let waited = async {
             match until {
-                Some(until) => sleep_until(until).await,
                 None => follower.woken().await,
+                Some(until) if touched => drop(timeout_at(until, follower.woken()).await),
+                Some(until) => sleep_until(until).await,
             }
         };
         tokio::pin!(waited);
@@ -144,18 +148,24 @@ pub(super) fn assignments(
     leadership: Arc<Leadership>,
     session: Arc<Session>,
 ) -> Messages<AssignmentsMessage> {
-    let sent = (AssignmentSet::new(session.node), leadership.metrics.clone());
-    messages(Assigned::new(leadership, session), sent, |(set, metrics), view, dirty, first| {
-        let message = match first {
-            true => Some(set.complete(view)),
-            false => set.incremental(view, dirty),
-        };
-        if let Some(message) = &message {
-            metrics.assignment_messages.inc();
-            metrics.assignment_changes.inc_by(message.changes.len() as u64);
-        }
-        message
-    })
+    let set = AssignmentSet::new(session.node);
+    let sent = (set, Held::new(session.clone()), leadership.metrics.clone());
+    messages(
+        Assigned::new(leadership, session),
+        sent,
+        |(set, held, metrics), view, dirty, first| {
+            let message = match first {
+                true => Some(set.complete(view)),
+                false => set.incremental(view, dirty, |id, task| held.holds(id, task)),
+            };
+            held.keep(|id| dirty.held.contains_key(id));
+            if let Some(message) = &message {
+                metrics.assignment_messages.inc();
+                metrics.assignment_changes.inc_by(message.changes.len() as u64);
+            }
+            message
+        },
+    )
 }
 
 /// The tasks of the session's node, whole each time, for agents that know nothing else.

@@ -71,11 +71,12 @@ impl AssignmentSet {
     }
 
     /// What is different, taken out of `dirty`; none when nothing is. When something is left in `dirty`, it is to be asked
-    /// again at once.
+    /// again at once. New tasks that `holds` are put down there as held back.
     pub fn incremental(
         &mut self,
         tables: &Tables,
         dirty: &mut Dirty,
+        mut holds: impl FnMut(TaskId, &Task) -> bool,
     ) -> Option<AssignmentsMessage> {
         if std::mem::take(&mut dirty.everything) {
             let known = self.tasks.keys().copied();
@@ -94,6 +95,11 @@ impl AssignmentSet {
         while changes.len() < INCREMENTAL_CHANGES_MAX
             && let Some((task, touched)) = dirty.tasks.pop_first()
         {
+            let sent = self.tasks.contains_key(&task);
+            if !sent && self.here(tables, &task).is_some_and(|object| holds(task, object)) {
+                dirty.held.insert(task, touched);
+                continue;
+            }
             self.task(tables, task, touched, &mut changes);
         }
         // What one task lets go of another may just have begun to use: so this comes last.
@@ -101,11 +107,15 @@ impl AssignmentSet {
         (changes.len() > 0).then(|| self.message(Type::Incremental, changes))
     }
 
-    fn task(&mut self, tables: &Tables, id: TaskId, touched: Touched, changes: &mut Changes) {
-        let here = |task: &&Arc<Task>| {
+    /// The task, if it is the node's.
+    fn here<'a>(&self, tables: &'a Tables, id: &TaskId) -> Option<&'a Arc<Task>> {
+        tables.get::<Task>(id).filter(|task| {
             task.node_id == self.node.as_str() && state(task) >= TaskState::Assigned as i32
-        };
-        let Some(task) = tables.get::<Task>(&id).filter(here) else {
+        })
+    }
+
+    fn task(&mut self, tables: &Tables, id: TaskId, touched: Touched, changes: &mut Changes) {
+        let Some(task) = self.here(tables, &id) else {
             if self.tasks.remove(&id).is_some() {
                 changes.remove(Item::Task(Task { id: id.to_string(), ..Default::default() }));
                 changes.released.push(id.into());

@@ -158,7 +158,9 @@ impl Scene {
     fn send(&mut self) -> usize {
         let mut messages = 0;
         while !self.dirty.is_empty() {
-            if let Some(message) = self.set.incremental(&self.store.view(), &mut self.dirty) {
+            if let Some(message) =
+                self.set.incremental(&self.store.view(), &mut self.dirty, |_, _| false)
+            {
                 assert!(!message.changes.is_empty(), "never an empty one");
                 self.agent.apply(message);
                 messages += 1;

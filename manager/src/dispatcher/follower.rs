@@ -24,20 +24,22 @@ pub struct Dirty {
     pub tasks: BTreeMap<TaskId, Touched>,
     /// Volumes.
     pub volumes: BTreeSet<VolumeId>,
+    /// Tasks that the node cannot be told of yet, to be looked at again.
+    pub held: BTreeMap<TaskId, Touched>,
 }
 
 impl Dirty {
-    /// Adds what else is different.
+    /// Adds what else is different. What was held back is looked at again.
     pub fn add(&mut self, other: Dirty) {
         self.everything |= other.everything;
-        for (task, touched) in other.tasks {
+        for (task, touched) in other.tasks.into_iter().chain(other.held) {
             let entry = self.tasks.entry(task).or_insert(touched);
             *entry = touched.max(*entry);
         }
         self.volumes.extend(other.volumes);
     }
 
-    /// Nothing is different.
+    /// Nothing is different that the node could be told of.
     pub fn is_empty(&self) -> bool {
         !self.everything && self.tasks.is_empty() && self.volumes.is_empty()
     }

@@ -10,6 +10,7 @@ use tonic::Status;
 
 use super::{
     follower::{Follower, Touched},
+    held::Balancers,
     liveness::Beat,
 };
 
@@ -54,6 +55,8 @@ pub struct Session {
     /// When it is lost.
     pub beat: Arc<Beat>,
     signal: watch::Sender<Signal>,
+    /// Which load balancers the node was told of.
+    pub balancers: Mutex<Balancers>,
     /// The stream of assignments, when there is one.
     follower: Mutex<Option<Arc<Follower>>>,
 }
@@ -62,7 +65,14 @@ impl Session {
     /// A new session, not known to anybody yet.
     pub fn new(node: NodeId, id: SessionId, beat: Arc<Beat>) -> Arc<Session> {
         let signal = watch::Sender::new(Signal::default());
-        Arc::new(Session { node, id, beat, signal, follower: Mutex::default() })
+        Arc::new(Session {
+            node,
+            id,
+            beat,
+            signal,
+            balancers: Mutex::default(),
+            follower: Mutex::default(),
+        })
     }
 
     /// What the session's streams follow.

@@ -58,6 +58,7 @@ impl SessionStream {
                     let looked_at = (version(node.meta.as_ref()), common.clone());
                     if self.sent.as_ref() != Some(&looked_at) {
                         let message = common.message(&self.session.id, node);
+                        self.session.balancers.lock().tell(node);
                         self.sent = Some(looked_at);
                         return Some((Ok(message), Some(self)));
                     }

@@ -49,6 +49,13 @@ pub const ASSIGNMENT_GATHERING_MIN: Duration = Duration::from_millis(5);
 /// The longest, whatever the number of sessions: a wave that is worth gathering takes longer. (SwarmKit gathers for 100 ms from
 /// the last change on.)
 pub const ASSIGNMENT_GATHERING_MAX: Duration = Duration::from_millis(250);
+/// How long a node is given to take up a load balancer that it was told of: a multiple of what an engine on a busy machine takes
+/// (SwarmKit's gathering of assignments happens to give it 100 ms).
+pub const BALANCER_TAKEN_UP: Duration = Duration::from_millis(250);
+/// A single container is held back no longer than this for want of a load balancer. Whoever runs it waits for 20 s.
+pub const BALANCER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Time between two looks at what is held back.
+pub const HELD_LOOKED_AT: Duration = Duration::from_millis(25);
 /// Requests to write a node's state that may wait; senders wait for room beyond it. More than the nodes that one
 /// leader is to carry, so that all of them can register at once.
 pub const NODE_WRITES_QUEUED_MAX: usize = 16_384;

@@ -4,13 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use skep_proto::swarmkit::{
-    AssignmentsRequest, Task, TaskState, TasksRequest, assignment::Item,
-    dispatcher_server::Dispatcher, node_status::State,
+    AssignmentsMessage, AssignmentsRequest, Driver, Network, NetworkAttachment,
+    NetworkAttachmentSpec, Task, TaskSpec, TaskState, TasksRequest, assignment::Item,
+    dispatcher_server::Dispatcher, node_status::State, task_spec::Runtime,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tonic::Code;
 
-use super::{Running, from, seconds, task};
+use super::{
+    super::timing::{BALANCER_TAKEN_UP, BALANCER_WAIT_MAX},
+    Running, from, seconds, task,
+};
 
 #[tokio::test(start_paused = true)]
 async fn assignments_begin_with_all_there_is_and_follow_what_changes() {
@@ -138,4 +142,81 @@ async fn cost_of_a_change_of_a_task() {
         let touched: usize = followers.iter().map(|follower| follower.take().tasks.len()).sum();
         assert_eq!(touched, CHANGES);
     }
+}
+
+/// A container that somebody attaches to an overlay network on node "w".
+fn single_container(id: &str, network: &Network) -> Task {
+    let runtime = Some(Runtime::Attachment(NetworkAttachmentSpec::default()));
+    let spec = TaskSpec { runtime, ..Default::default() };
+    Task {
+        spec: Some(spec.into()),
+        networks: vec![in_network(network)],
+        ..task(id, "w", TaskState::Assigned)
+    }
+}
+
+fn in_network(network: &Network) -> NetworkAttachment {
+    NetworkAttachment { network: Some(network.clone().into()), ..Default::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_container_waits_until_its_node_knows_its_load_balancer() {
+    let driver_state = Some(Driver { name: "overlay".into(), ..Default::default() });
+    let network = Network { id: "net".into(), driver_state, ..Default::default() };
+    let running = Running::with(&[("w", State::Unknown)]).await;
+    let mut session = running.session("w").await.unwrap();
+    let session_id = session.next().await.unwrap().session_id;
+    let request = AssignmentsRequest { session_id };
+    let mut stream = running.dispatcher.assignments(from("w", request)).await.unwrap().into_inner();
+    stream.next().await.unwrap().unwrap();
+    let ids = |message: AssignmentsMessage| -> Vec<String> {
+        let items = message.changes.into_iter().map(|c| c.assignment.unwrap().item.unwrap());
+        let tasks = items.filter_map(|item| match item {
+            Item::Task(task) => Some(task.id),
+            _ => None,
+        });
+        tasks.collect()
+    };
+
+    // The tasks of services wait on the node, where they are wanted at once.
+    let of_service = Task {
+        networks: vec![in_network(&network)],
+        ..task("of-service", "w", TaskState::Assigned)
+    };
+    let single = single_container("single", &network);
+    for task in [single, of_service] {
+        running.store.update(|tx| tx.create(task)).await.unwrap();
+    }
+    let start = Instant::now();
+    assert_eq!(ids(stream.next().await.unwrap().unwrap()), ["of-service"]);
+    assert!(start.elapsed() < BALANCER_TAKEN_UP);
+
+    // It is there a while after the node was told of its load balancer.
+    running.change("w", |node| node.attachments = vec![in_network(&network)]).await;
+    assert_eq!(session.next().await.unwrap().node.unwrap().attachments.len(), 1);
+    let told = Instant::now();
+    assert_eq!(ids(stream.next().await.unwrap().unwrap()), ["single"]);
+    assert!(told.elapsed() >= BALANCER_TAKEN_UP && told.elapsed() < 2 * BALANCER_TAKEN_UP);
+
+    // The node knows now, also when something else changes.
+    running.change("w", |node| node.role = 1).await;
+    session.next().await.unwrap();
+    let start = Instant::now();
+    running.store.update(|tx| tx.create(single_container("second", &network))).await.unwrap();
+    assert_eq!(ids(stream.next().await.unwrap().unwrap()), ["second"]);
+    assert!(start.elapsed() < BALANCER_TAKEN_UP);
+
+    // One that is gone before the node heard of it is never spoken of.
+    let elsewhere = Network { id: "elsewhere".into(), ..network.clone() };
+    let gone = single_container("gone", &elsewhere);
+    running.store.update(|tx| tx.create(gone)).await.unwrap();
+    sleep(BALANCER_TAKEN_UP).await;
+    running.store.update(|tx| tx.remove::<Task>(&"gone".parse().unwrap())).await.unwrap();
+
+    // Where the node gets none, nobody waits for ever.
+    let full = Network { id: "full".into(), ..network.clone() };
+    let start = Instant::now();
+    running.store.update(|tx| tx.create(single_container("hopeless", &full))).await.unwrap();
+    assert_eq!(ids(stream.next().await.unwrap().unwrap()), ["hopeless"]);
+    assert!(start.elapsed() >= BALANCER_WAIT_MAX && start.elapsed() < 2 * BALANCER_WAIT_MAX);
 }

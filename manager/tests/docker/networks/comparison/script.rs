@@ -188,7 +188,10 @@ async fn changes(side: &mut Side<'_>) {
 async fn attachments(side: &mut Side<'_>) {
     let words = ["run", "--detach", "--name", "visitor", "--network", "attachable"];
     let program = [IMAGE, "sleep", "3600"];
-    let container = docker(side.worker, &[&words[..], &program].concat()).unwrap();
+    let container = match docker(side.worker, &[&words[..], &program].concat()) {
+        Ok(container) => container,
+        Err(error) => panic!("{error}; as the manager sees it: {:?}", side.tasks_of("").await),
+    };
     side.call(container.trim(), "container");
     let task = side
         .wait("the container to be attached", async |side| {

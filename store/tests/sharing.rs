@@ -1,4 +1,4 @@
-//! The spec of a service and its tasks is in memory once, wherever they come from.
+//! The spec of a service and its tasks is in memory once, wherever they come from, and so are the networks of its tasks.
 
 mod common;
 
@@ -9,8 +9,9 @@ use prost::Message as _;
 use skep_proto::{
     shared::Shared,
     swarmkit::{
-        ClusterSnapshot, ContainerSpec, InternalRaftRequest, Service, ServiceSpec, StoreAction,
-        StoreActionKind, Task, TaskSpec, TaskStatus, store_action::Target, task_spec::Runtime,
+        ClusterSnapshot, ContainerSpec, Driver, InternalRaftRequest, Network, NetworkAttachment,
+        Service, ServiceSpec, StoreAction, StoreActionKind, Task, TaskSpec, TaskStatus,
+        store_action::Target, task_spec::Runtime,
     },
 };
 use skep_store::{Store, Tables};
@@ -20,7 +21,17 @@ fn spec(image: &str) -> TaskSpec {
     TaskSpec { runtime: Some(Runtime::Container(container)), force_update: 3, ..Default::default() }
 }
 
-/// A leader with a service of two tasks, of which one has changed its state, and its log.
+fn network(id: &str) -> Network {
+    let driver_state = Some(Driver { name: "overlay".into(), ..Default::default() });
+    Network { id: id.into(), driver_state, ..Default::default() }
+}
+
+fn attachment(network: Network, address: &str) -> NetworkAttachment {
+    let addresses = vec![address.to_owned()];
+    NetworkAttachment { network: Some(network.into()), addresses, ..Default::default() }
+}
+
+/// A leader with a service of two tasks on two networks, of which one has changed its state, and its log.
 fn leader() -> (Store, Vec<Bytes>) {
     let store = common::store();
     let log = Script::lead(&store, 1);
@@ -35,7 +46,9 @@ fn leader() -> (Store, Vec<Bytes>) {
     let write = store.update(|tx| {
         let service = tx.create(service)?;
         for id in ["t1", "t2"] {
-            tx.create(Task { spec: of_service(&service), ..common::task(id, "s1", 1) })?;
+            let networks = vec![attachment(network("n1"), id), attachment(network("n2"), id)];
+            let spec = of_service(&service);
+            tx.create(Task { spec, networks, ..common::task(id, "s1", 1) })?;
         }
         tx.modify::<Task>(&"t1".parse().unwrap(), |task| {
             task.status = Some(TaskStatus { state: 512, ..Default::default() });
@@ -53,12 +66,24 @@ fn task_spec(tables: &Tables, id: &str) -> Shared<TaskSpec> {
     tables.get_text::<Task>(id).unwrap().spec.clone().unwrap()
 }
 
+fn networks(tables: &Tables, id: &str) -> Vec<Shared<Network>> {
+    let attachments = &tables.get_text::<Task>(id).unwrap().networks;
+    attachments.iter().map(|attachment| attachment.network.clone().unwrap()).collect()
+}
+
 fn assert_shares(tables: &Tables) {
     let service = tables.get_text::<Service>("s1").unwrap();
     let common = service.spec.as_ref().unwrap().task.as_ref().unwrap();
     for id in ["t1", "t2"] {
         assert!(Shared::is_same(&task_spec(tables, id), common), "{id} has a copy of its own");
         assert_eq!(task_spec(tables, id), spec("web:1"));
+        let networks = networks(tables, id);
+        assert_eq!(networks, [network("n1"), network("n2")]);
+        for (own, first) in networks.iter().zip(&self::networks(tables, "t1")) {
+            assert!(Shared::is_same(own, first), "{id} has a network of its own");
+        }
+        let attachments = &tables.get_text::<Task>(id).unwrap().networks;
+        assert!(attachments.iter().all(|attachment| attachment.addresses == [id]));
     }
 }
 
@@ -79,12 +104,17 @@ fn on_the_leader_on_a_follower_and_after_a_snapshot() {
 }
 
 #[test]
-fn a_task_whose_spec_differs_keeps_its_own() {
+fn a_task_whose_spec_or_network_differs_keeps_its_own() {
     let (store, _) = leader();
-    let other = Task { spec: Some(spec("web:2").into()), ..common::task("t2", "s1", 1) };
+    let networks = vec![attachment(network("n1"), "t2"), attachment(network("n3"), "t2")];
+    let spec_of_its_own = Some(spec("web:2").into());
+    let other = Task { spec: spec_of_its_own, networks, ..common::task("t2", "s1", 1) };
     store.apply(2, None, &entry(other.encode_to_vec())).unwrap();
-    assert_eq!(task_spec(&store.view(), "t2"), spec("web:2"));
-    assert_eq!(task_spec(&store.view(), "t1"), spec("web:1"));
+    let view = store.view();
+    assert_eq!(task_spec(&view, "t2"), spec("web:2"));
+    assert_eq!(task_spec(&view, "t1"), spec("web:1"));
+    assert_eq!(self::networks(&view, "t2"), [network("n1"), network("n3")]);
+    assert_eq!(self::networks(&view, "t1"), [network("n1"), network("n2")]);
 }
 
 #[test]
@@ -94,7 +124,14 @@ fn however_the_writer_orders_the_fields() {
     let force = TaskSpec { force_update: 3, ..Default::default() }.encode_to_vec();
     let rest = TaskSpec { force_update: 0, ..spec("web:1") }.encode_to_vec();
     let in_field = |spec: &[u8]| [&[3 << 3 | 2, spec.len() as u8], spec].concat();
-    let task = common::task("t2", "s1", 1).encode_to_vec();
+    // So may those of the attachments.
+    let address = field(2, b"t2");
+    let backwards = [address.clone(), field(1, &network("n1").encode_to_vec())].concat();
+    let driver_state = Network { id: String::new(), ..network("n2") }.encode_to_vec();
+    let id = Network { id: "n2".into(), ..Default::default() }.encode_to_vec();
+    let in_parts = [field(1, &driver_state), address, field(1, &id)].concat();
+    let attachments = [field(11, &backwards), field(11, &in_parts)].concat();
+    let task = [common::task("t2", "s1", 1).encode_to_vec(), attachments].concat();
     let once = [task.clone(), in_field(&[force.clone(), rest.clone()].concat())].concat();
     // A message that comes in two parts is put together of both.
     let twice = [in_field(&rest), task, in_field(&force)].concat();

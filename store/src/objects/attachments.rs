@@ -1,6 +1,17 @@
 //! Attachments of tasks and nodes carry the whole network: objects with equal networks hold them in common.
 
-use skep_proto::{shared::Shared, swarmkit::NetworkAttachment};
+use std::cell::LazyCell;
+
+use prost::{DecodeError, Message as _};
+use skep_proto::{
+    shared::Shared,
+    swarmkit::{Network, NetworkAttachment},
+};
+
+use crate::fields::{Field, next_field};
+
+/// Number of the field of an attachment that has its network.
+const NETWORK: u32 = 1;
 
 /// Lets attachments hold the networks that the object's earlier attachments hold, or else those of another object which
 /// probably has the same, where they are equal. Attachments come in the order of the spec, so they are compared place by
@@ -19,6 +30,48 @@ pub(super) fn share<'a>(
     {
         common(own, other);
     }
+}
+
+/// Decodes an object's attachments. A network that is byte for byte one of those that [`share`] would find is not even decoded.
+pub(super) fn decode<'a>(
+    encoded: &[&[u8]],
+    old: Option<&'a [NetworkAttachment]>,
+    other: impl FnOnce() -> Option<&'a [NetworkAttachment]>,
+) -> Result<Vec<NetworkAttachment>, DecodeError> {
+    let other = LazyCell::new(other);
+    let known = |place: usize, network: &[u8]| {
+        let is_it = |known: &&'a Shared<Network>| Shared::encoded(known) == network;
+        let at_place =
+            |all: &'a [NetworkAttachment]| all.get(place)?.network.as_ref().filter(is_it);
+        old.and_then(at_place).or_else(|| other.and_then(at_place)).cloned()
+    };
+    let attachment = |(place, encoded): (usize, &&[u8])| {
+        let Some((mut attachment, network)) = without_network(encoded)? else {
+            return NetworkAttachment::decode(*encoded);
+        };
+        let network = known(place, network).map_or_else(|| Shared::from_encoded(network), Ok)?;
+        attachment.network = Some(network);
+        Ok(attachment)
+    };
+    encoded.iter().enumerate().map(attachment).collect()
+}
+
+/// An encoded attachment without its network, and the network. None if it is not there exactly once.
+fn without_network(encoded: &[u8]) -> Result<Option<(NetworkAttachment, &[u8])>, DecodeError> {
+    let (mut rest, mut found) = (encoded, None);
+    loop {
+        let start = encoded.len() - rest.len();
+        let Some((tag, field)) = next_field(&mut rest)? else { break };
+        if let (NETWORK, Field::Delimited(network)) = (tag, field)
+            && found.replace((&encoded[..start], network, rest)).is_some()
+        {
+            return Ok(None);
+        }
+    }
+    let Some((before, network, after)) = found else { return Ok(None) };
+    let mut attachment = NetworkAttachment::decode(before)?;
+    attachment.merge(after)?;
+    Ok(Some((attachment, network)))
 }
 
 /// Gives how many attachments have nothing in common with the known ones.

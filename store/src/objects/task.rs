@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use bytes::Buf;
 use prost::{DecodeError, Message as _};
 use skep_proto::{
     ids::Id,
     shared::Shared,
-    swarmkit::{Service, Task, TaskSpec},
+    swarmkit::{NetworkAttachment, Service, Task, TaskSpec},
 };
 
 use super::{
@@ -24,8 +23,9 @@ use crate::{
     object::sealed::IndexSet,
 };
 
-/// Number of the field of a task that has its spec.
+/// Numbers of the fields of a task that are large, and that many tasks have alike.
 const SPEC: u32 = 3;
+const NETWORKS: u32 = 11;
 
 /// Indexes of tasks.
 ///
@@ -189,19 +189,48 @@ fn known_specs<'a>(
     own.chain(std::iter::once_with(of_service).flatten())
 }
 
-/// An encoded task in two parts, without its spec, and the spec. None if it is not there exactly once.
-fn without_spec(encoded: &[u8]) -> Result<Option<(impl Buf, &[u8])>, DecodeError> {
-    let (mut rest, mut found) = (encoded, None);
-    loop {
-        let start = encoded.len() - rest.len();
-        let Some((tag, field)) = next_field(&mut rest)? else { break };
-        if let (SPEC, Field::Delimited(spec)) = (tag, field)
-            && found.replace((&encoded[..start], spec, rest)).is_some()
-        {
-            return Ok(None);
+/// A task as it is encoded, without its spec and its attachments, and those still encoded.
+struct Parts<'a> {
+    task: Task,
+    spec: Option<&'a [u8]>,
+    attachments: Vec<&'a [u8]>,
+}
+
+impl<'a> Parts<'a> {
+    /// None if the spec is there more than once, so that its parts would have to be put together.
+    fn decode(encoded: &'a [u8]) -> Result<Option<Parts<'a>>, DecodeError> {
+        let mut parts = Parts { task: Task::default(), spec: None, attachments: Vec::new() };
+        // Where the fields begin that are the task's own and not decoded yet.
+        let (mut rest, mut own) = (encoded, 0);
+        loop {
+            let start = encoded.len() - rest.len();
+            match next_field(&mut rest)? {
+                Some((SPEC, Field::Delimited(spec))) => {
+                    if parts.spec.replace(spec).is_some() {
+                        return Ok(None);
+                    }
+                }
+                Some((NETWORKS, Field::Delimited(attachment))) => {
+                    parts.attachments.push(attachment);
+                }
+                Some(_) => continue,
+                None => break,
+            }
+            parts.task.merge(&encoded[own..start])?;
+            own = encoded.len() - rest.len();
         }
+        parts.task.merge(&encoded[own..])?;
+        Ok(Some(parts))
     }
-    Ok(found.map(|(before, spec, after)| (before.chain(after), spec)))
+}
+
+/// The attachments of another task of the service, which probably is on the same networks.
+fn attachments_of_service<'a>(
+    service_id: &str,
+    tables: &'a Tables,
+) -> Option<&'a [NetworkAttachment]> {
+    let service = service_id.parse().ok().map(By::Service)?;
+    tables.find_one::<Task>(service).map(|task| &*task.networks)
 }
 
 object!(
@@ -210,8 +239,7 @@ object!(
     own: {
         fn share(&mut self, old: Option<&Task>, tables: &Tables) {
             if !self.networks.is_empty() {
-                let other = self.service_id.parse().ok().map(By::Service);
-                let other = || tables.find_one::<Task>(other?).map(|task| &*task.networks);
+                let other = || attachments_of_service(&self.service_id, tables);
                 attachments::share(&mut self.networks, old.map(|old| &*old.networks), other);
             }
             let Some(own) = &mut self.spec else { return };
@@ -222,13 +250,18 @@ object!(
         }
 
         fn decode_for(encoded: &[u8], tables: &Tables) -> Result<Task, DecodeError> {
-            let Some((rest, spec)) = without_spec(encoded)? else { return Task::decode(encoded) };
-            let mut task = Task::decode(rest)?;
+            let Some(Parts { mut task, spec, attachments }) = Parts::decode(encoded)? else {
+                return Task::decode(encoded);
+            };
             let old = tables.get_text::<Task>(&task.id).map(|old| &**old);
-            let known = known_specs(old, &task.service_id, tables)
-                .find(|known| Shared::encoded(known) == spec)
-                .cloned();
-            task.spec = Some(known.map_or_else(|| Shared::from_encoded(spec), Ok)?);
+            if let Some(spec) = spec {
+                let known = known_specs(old, &task.service_id, tables)
+                    .find(|known| Shared::encoded(known) == spec)
+                    .cloned();
+                task.spec = Some(known.map_or_else(|| Shared::from_encoded(spec), Ok)?);
+            }
+            let other = || attachments_of_service(&task.service_id, tables);
+            task.networks = attachments::decode(&attachments, old.map(|old| &*old.networks), other)?;
             Ok(task)
         }
 

@@ -227,12 +227,13 @@ pub use errors::{
 pub use keyring::{DataKey, KeyId, Keyring};
 pub use log_store::{
     Batch, Entry, EntryKind, HardState, Identity, LogStore, Recovered, Sizes, Snapshot,
-    SnapshotMeta, StorageError,
+    SnapshotMeta, SnapshotStage, StageError, StagedSnapshot, StorageError,
 };
 pub use membership::{Member, Membership, MembershipRuleError};
 pub use node::{NodeHandle, start, start_with_clock};
 pub use state_machine::{
-    ApplyError, Committed, Refusal, RestoreError, SnapshotError, SnapshotWriter, StateMachine,
+    ApplyError, Committed, Refusal, RestoreError, SnapshotContents, SnapshotError, SnapshotWriter,
+    StateMachine,
 };
 pub use status::{PeerProgress, PeerState, PeerStatus, Role, Status};
 pub use timing::Timing;

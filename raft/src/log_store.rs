@@ -1,15 +1,16 @@
 //! What the node asks of its disk: a trait, and the values that cross it.
 //!
-//! The trait is called from one thread only, the log writer's, one call at a time and in the order in which the core
-//! gave out its work. Every call returns only once its effect is durable. Any error is final: the node stops, because
+//! [`LogStore`] is called from one thread only, the log writer's, one call at a time and in the order in which the core
+//! gave out its work. Meanwhile a [`SnapshotStage`] writes a snapshot on another. Every call returns only once its effect is durable. Any error is final: the node stops, because
 //! after a failed write or fsync nobody can say what is on the disk.
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{KeyId, Keyring, Member, RaftId};
+use crate::{KeyId, Keyring, Member, RaftId, SnapshotContents, SnapshotError};
 
 /// What an entry of the log holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +75,28 @@ pub struct Snapshot {
     pub meta: SnapshotMeta,
     /// The state machine's bytes; they hold secrets, so they are sealed on disk.
     pub data: Bytes,
+}
+
+/// A snapshot that is written, and counts for nothing until [`LogStore::save_snapshot`].
+#[derive(Debug)]
+pub struct StagedSnapshot {
+    /// What it stands for.
+    pub meta: SnapshotMeta,
+    /// The length of its file.
+    pub file_bytes: u64,
+    /// The key that it is sealed with.
+    pub key: KeyId,
+}
+
+/// Why a snapshot was not staged.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// It could not be made. Nothing was lost by it.
+    #[error(transparent)]
+    Contents(#[from] SnapshotError),
+    /// The disk failed, which is final.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
 }
 
 /// What one write makes durable, all of it or nothing.
@@ -169,6 +192,16 @@ pub enum StorageError {
     Misuse(String),
 }
 
+/// Writes the snapshots that a member takes of itself, large as they may be, while the log goes on.
+pub trait SnapshotStage: Send + Sync {
+    /// Writes a snapshot aside, durably. One at a time. Takes the place of one that was staged before and not saved.
+    fn stage(
+        &self,
+        meta: SnapshotMeta,
+        contents: SnapshotContents,
+    ) -> Result<StagedSnapshot, StageError>;
+}
+
 /// The durable log of one member.
 ///
 /// Calls block; the node makes them from a thread of its own. After an error no further call is made.
@@ -183,9 +216,13 @@ pub trait LogStore: Send + 'static {
     /// Makes a batch durable, atomically and with one fsync of the log.
     fn append(&mut self, batch: &Batch) -> Result<(), StorageError>;
 
-    /// Stores a snapshot that this member took of itself, in place of the older one. The log stays as it is. One that is not
-    /// newer than the stored one is ignored: a leader's may have come in between.
-    fn save_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StorageError>;
+    /// What writes the snapshots that are then to be saved.
+    fn snapshot_stage(&self) -> Arc<dyn SnapshotStage>;
+
+    /// Stores a snapshot that this member took of itself and staged, in place of the older one. The log stays as it is. False
+    /// when it is thrown away instead: it is not newer than the stored one, since a leader's has come in between, or the
+    /// key was changed while it was staged.
+    fn save_snapshot(&mut self, staged: StagedSnapshot) -> Result<bool, StorageError>;
 
     /// Reads the newest snapshot back, to send it to a follower. The one call whose error is not final: nothing was written,
     /// and a new snapshot can take the place of one that has rotted.

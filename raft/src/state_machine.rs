@@ -1,6 +1,6 @@
 //! What the group replicates into: the trait that the owner of the state implements.
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, io};
 
 use bytes::Bytes;
 
@@ -95,7 +95,67 @@ opaque_error!(
 );
 
 /// Encodes a captured state together with the membership at the same index; run on a blocking thread.
-pub type SnapshotWriter = Box<dyn FnOnce(&Membership) -> Result<Bytes, SnapshotError> + Send>;
+pub type SnapshotWriter =
+    Box<dyn FnOnce(&Membership) -> Result<SnapshotContents, SnapshotError> + Send>;
+
+type WriteContents = Box<dyn FnOnce(&mut dyn io::Write) -> io::Result<()> + Send>;
+
+/// The bytes of a snapshot: there already, or made while they are written, so that a large state is never in memory twice.
+pub struct SnapshotContents {
+    bytes: u64,
+    write: WriteContents,
+}
+
+impl SnapshotContents {
+    /// Contents of a length that is known, and that `write` makes.
+    pub fn new(
+        bytes: u64,
+        write: impl FnOnce(&mut dyn io::Write) -> io::Result<()> + Send + 'static,
+    ) -> SnapshotContents {
+        SnapshotContents { bytes, write: Box::new(write) }
+    }
+
+    /// How long they are.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// Those of `out`, and what kept them from being made.
+    pub fn write_to(self, out: &mut dyn io::Write) -> io::Result<()> {
+        (self.write)(out)
+    }
+
+    /// All of them in memory.
+    ///
+    /// # Errors
+    /// They could not be made.
+    pub fn into_bytes(self) -> Result<Bytes, SnapshotError> {
+        let mut bytes = Vec::new();
+        self.write_to(&mut bytes).map_err(SnapshotError::new)?;
+        Ok(bytes.into())
+    }
+}
+
+impl From<Bytes> for SnapshotContents {
+    fn from(bytes: Bytes) -> SnapshotContents {
+        SnapshotContents::new(bytes.len() as u64, move |out| out.write_all(&bytes))
+    }
+}
+
+impl From<Vec<u8>> for SnapshotContents {
+    fn from(bytes: Vec<u8>) -> SnapshotContents {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl fmt::Debug for SnapshotContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotContents").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
 
 /// The replicated state. Called only from the node's task, in log order; must not block.
 ///

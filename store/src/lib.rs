@@ -69,7 +69,7 @@ pub use event::{Action, Change, Commit, Event};
 pub use object::{Kind, Object};
 pub use proposer::{Proposer, Refusal};
 pub use selector::{Select, Selector};
-pub use snapshot::StoreSnapshotCapture;
+pub use snapshot::{MeasuredSnapshot, StoreSnapshotCapture};
 pub use store::{
     BATCH_BYTES_MAX, BATCH_CHANGES_MAX, BATCH_PART_BYTES_MAX, Clock, IN_FLIGHT_BYTES_EACH_MIN,
     IN_FLIGHT_BYTES_MAX, LogEntry, Store,

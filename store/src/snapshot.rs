@@ -1,5 +1,7 @@
 //! The whole store as bytes and back: docker.swarmkit.v1.Snapshot, byte for byte as SwarmKit writes it.
 
+use std::io;
+
 use bytes::{Bytes, BytesMut};
 use prost::{
     Message as _,
@@ -40,18 +42,70 @@ impl StoreSnapshotCapture {
         self.view.version()
     }
 
-    /// The payload of a raft snapshot. Takes time with the size of the store: not on an async thread.
+    /// The payload of a raft snapshot, measured and not encoded yet. Takes time with the size of the store: not on an async
+    /// thread.
+    pub fn measure(&self, membership: &ClusterSnapshot) -> MeasuredSnapshot {
+        let mut lengths = Vec::new();
+        let store_len = measure_store(&self.view, &mut lengths);
+        let membership = membership.encode_to_vec();
+        let bytes = delimited(membership.len()) + delimited(store_len);
+        MeasuredSnapshot { view: self.view.clone(), membership, store_len, lengths, bytes }
+    }
+
+    /// The payload in memory. Takes time with the size of the store: not on an async thread.
     pub fn encode(&self, membership: &ClusterSnapshot) -> Bytes {
-        let store_len = store_len(&self.view);
-        let membership_len = membership.encoded_len();
-        let mut bytes = BytesMut::with_capacity(delimited(membership_len) + delimited(store_len));
-        encode_key(MEMBERSHIP, WireType::LengthDelimited, &mut bytes);
-        encode_varint(membership_len as u64, &mut bytes);
-        membership.encode_raw(&mut bytes);
-        encode_key(STORE, WireType::LengthDelimited, &mut bytes);
-        encode_varint(store_len as u64, &mut bytes);
-        encode_store(&self.view, &mut bytes);
-        bytes.freeze()
+        let measured = self.measure(membership);
+        let mut bytes = Vec::with_capacity(measured.bytes);
+        measured.write_to(&mut bytes).expect("a vector takes whatever is written to it");
+        bytes.into()
+    }
+}
+
+/// A snapshot whose length is known, to be encoded piece by piece.
+pub struct MeasuredSnapshot {
+    view: View,
+    membership: Vec<u8>,
+    store_len: usize,
+    /// Of the objects, in the order in which they are written: it takes a while to find them out.
+    lengths: Vec<usize>,
+    bytes: usize,
+}
+
+impl MeasuredSnapshot {
+    /// The length of the payload.
+    pub fn bytes(&self) -> u64 {
+        self.bytes as u64
+    }
+
+    /// Writes the payload in pieces of some 64 KiB.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_to(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        let mut pieces = Pieces { bytes: BytesMut::with_capacity(PIECE_BYTES), out };
+        encode_key(MEMBERSHIP, WireType::LengthDelimited, &mut pieces.bytes);
+        encode_varint(self.membership.len() as u64, &mut pieces.bytes);
+        pieces.bytes.extend_from_slice(&self.membership);
+        encode_key(STORE, WireType::LengthDelimited, &mut pieces.bytes);
+        encode_varint(self.store_len as u64, &mut pieces.bytes);
+        encode_store(&self.view, &mut self.lengths.iter().copied(), &mut pieces)?;
+        pieces.flush()
+    }
+}
+
+/// Written at a time: much more than an object, and little memory.
+const PIECE_BYTES: usize = 64 * 1024;
+
+struct Pieces<'a> {
+    bytes: BytesMut,
+    out: &'a mut dyn io::Write,
+}
+
+impl Pieces<'_> {
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.bytes)?;
+        self.bytes.clear();
+        Ok(())
     }
 }
 
@@ -59,27 +113,45 @@ fn delimited(len: usize) -> usize {
     SHORT + encoded_len_varint(len as u64) + len
 }
 
-fn table_len<T: Object>(tables: &Tables) -> usize {
-    tables.all::<T>().map(|object| delimited(object.encoded_len())).sum()
+fn measure_table<T: Object>(tables: &Tables, lengths: &mut Vec<usize>) -> usize {
+    let measure = |len: usize| {
+        lengths.push(len);
+        delimited(len)
+    };
+    tables.all::<T>().map(|object| object.encoded_len()).map(measure).sum()
 }
 
-fn encode_table<T: Object>(tables: &Tables, tag: u32, bytes: &mut BytesMut) {
-    for object in tables.all::<T>() {
-        encode_key(tag, WireType::LengthDelimited, bytes);
-        encode_varint(object.encoded_len() as u64, bytes);
-        object.encode_raw(bytes);
+fn encode_table<T: Object>(
+    tables: &Tables,
+    tag: u32,
+    lengths: &mut impl Iterator<Item = usize>,
+    pieces: &mut Pieces<'_>,
+) -> io::Result<()> {
+    for (object, len) in tables.all::<T>().zip(lengths) {
+        encode_key(tag, WireType::LengthDelimited, &mut pieces.bytes);
+        encode_varint(len as u64, &mut pieces.bytes);
+        object.encode_raw(&mut pieces.bytes);
+        if pieces.bytes.len() >= PIECE_BYTES {
+            pieces.flush()?;
+        }
     }
+    Ok(())
 }
 
 /// A row for each table in the order of its field in StoreSnapshot.
 macro_rules! snapshot_tables {
     ($($Kind:ident $field:ident $tag:literal,)*) => {
-        fn store_len(tables: &Tables) -> usize {
-            0 $(+ table_len::<$Kind>(tables))*
+        fn measure_store(tables: &Tables, lengths: &mut Vec<usize>) -> usize {
+            0 $(+ measure_table::<$Kind>(tables, lengths))*
         }
 
-        fn encode_store(tables: &Tables, bytes: &mut BytesMut) {
-            $(encode_table::<$Kind>(tables, $tag, bytes);)*
+        fn encode_store(
+            tables: &Tables,
+            lengths: &mut impl Iterator<Item = usize>,
+            pieces: &mut Pieces<'_>,
+        ) -> io::Result<()> {
+            $(encode_table::<$Kind>(tables, $tag, lengths, pieces)?;)*
+            Ok(())
         }
 
         /// Builds new tables from a snapshot. Objects that are equal to those of `old` are shared with it.

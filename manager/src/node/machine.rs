@@ -9,7 +9,7 @@ use bytes::Bytes;
 use skep_proto::swarmkit::{ClusterSnapshot, RaftMember};
 use skep_raft::{
     ApplyError, Committed, Epoch, Member, Membership, NodeHandle, RaftId, Refusal, RestoreError,
-    SnapshotWriter, StateMachine, Ticket,
+    SnapshotContents, SnapshotWriter, StateMachine, Ticket,
 };
 use skep_store::{LogEntry, Proposer, Store};
 use tokio::sync::watch;
@@ -97,7 +97,10 @@ impl StateMachine for Machine {
 
     fn snapshot(&self) -> SnapshotWriter {
         let capture = self.store.snapshot();
-        Box::new(move |membership| Ok(capture.encode(&to_wire(membership))))
+        Box::new(move |membership| {
+            let snapshot = capture.measure(&to_wire(membership));
+            Ok(SnapshotContents::new(snapshot.bytes(), move |out| snapshot.write_to(out)))
+        })
     }
 
     fn restore(&mut self, index: u64, data: Bytes) -> Result<Membership, RestoreError> {

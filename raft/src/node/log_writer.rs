@@ -11,7 +11,8 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Batch, KeyId, Keyring, LogStore, RotateError, Sizes, Snapshot, SnapshotMeta, StorageError,
+    Batch, KeyId, Keyring, LogStore, RotateError, Sizes, Snapshot, SnapshotMeta, StagedSnapshot,
+    StorageError,
     core::{Envelope, WRITES_IN_FLIGHT_MAX},
 };
 
@@ -27,7 +28,7 @@ pub enum Work {
         number: u64,
         batch: Batch,
     },
-    SaveSnapshot(Snapshot),
+    SaveSnapshot(StagedSnapshot),
     /// Reads the newest snapshot to complete this message.
     ReadSnapshot(Box<Envelope>),
     Compact(u64),
@@ -47,6 +48,8 @@ pub enum Done {
         meta: SnapshotMeta,
         sizes: Sizes,
     },
+    /// It was not wanted any more.
+    SnapshotDropped,
     SnapshotRead {
         envelope: Box<Envelope>,
         snapshot: Option<Snapshot>,
@@ -124,9 +127,12 @@ fn append(store: &mut impl LogStore, merged: Merged) -> Result<Done, StorageErro
 fn perform(store: &mut impl LogStore, work: Work) -> Result<Done, StorageError> {
     Ok(match work {
         Work::Append { number, batch } => return append(store, Merged { number, batch }),
-        Work::SaveSnapshot(snapshot) => {
-            store.save_snapshot(&snapshot)?;
-            Done::SnapshotSaved { meta: snapshot.meta, sizes: store.sizes() }
+        Work::SaveSnapshot(staged) => {
+            let meta = staged.meta.clone();
+            match store.save_snapshot(staged)? {
+                true => Done::SnapshotSaved { meta, sizes: store.sizes() },
+                false => Done::SnapshotDropped,
+            }
         }
         Work::ReadSnapshot(envelope) => {
             let snapshot = store.read_snapshot().unwrap_or_else(|error| {

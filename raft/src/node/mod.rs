@@ -15,7 +15,8 @@ use task::{Inbox, Seen, Task};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{
-    Clock, Config, LogStore, Start, StartError, StateMachine, StopReason, TokioClock, Transport,
+    Clock, Config, LogStore, SnapshotStage, Start, StartError, StateMachine, StopReason,
+    TokioClock, Transport,
     core::{self, Core, Restored},
 };
 
@@ -63,7 +64,7 @@ pub async fn start_with_clock<L: LogStore, S: StateMachine>(
         });
         let restored = restored.map(|restored| {
             let seen = Seen::new(store.keys_in_use(), store.sizes());
-            (restored, state_machine, seen)
+            (restored, state_machine, store.snapshot_stage(), seen)
         });
         let started = restored.is_ok();
         if ready.send(restored).is_ok() && started {
@@ -76,10 +77,10 @@ pub async fn start_with_clock<L: LogStore, S: StateMachine>(
         .name("raft-log".to_owned())
         .spawn(body)
         .map_err(|error| StartError::Config(format!("cannot start the log's thread: {error}")))?;
-    let (restored, state_machine, seen) = loaded
+    let (restored, state_machine, stage, seen) = loaded
         .await
         .unwrap_or_else(|_| Err(StartError::Config("the log's thread has panicked".to_owned())))?;
-    let parts = Parts { config, state_machine, transport, log, done, log_closed, seen };
+    let parts = Parts { config, state_machine, transport, log, stage, done, log_closed, seen };
     parts.spawn(restored, clock)
 }
 
@@ -89,6 +90,7 @@ struct Parts<S> {
     state_machine: S,
     transport: Arc<dyn Transport>,
     log: LogWriter,
+    stage: Arc<dyn SnapshotStage>,
     done: mpsc::Receiver<log_writer::Done>,
     log_closed: oneshot::Receiver<()>,
     seen: Seen,
@@ -121,6 +123,7 @@ impl<S: StateMachine> Parts<S> {
             proposals: handle.proposals.clone(),
             wake: handle.wake.clone(),
             log: self.log,
+            stage: self.stage,
             finished: finished_sender,
             status: status_sender,
             seen: self.seen,

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{Instant, sleep_until},
@@ -22,8 +21,8 @@ use super::{
     proposals::Proposals,
 };
 use crate::{
-    Clock, KeyId, ProbeError, RaftId, Refusal, RotateError, Sizes, Snapshot, SnapshotError,
-    SnapshotMeta, StateMachine, Status, StopReason, Timing, Transport,
+    Clock, KeyId, ProbeError, RaftId, Refusal, RotateError, Sizes, SnapshotStage, StageError,
+    StagedSnapshot, StateMachine, Status, StopReason, StorageError, Timing, Transport,
     core::{Answer, Core, Event, Output, RequestId},
     door::PeerMessage,
     wire,
@@ -41,7 +40,7 @@ const HAND_OVER: RequestId = RequestId(0);
 
 /// What work outside the task and the log writer has come to.
 pub enum Finished {
-    Encoded { meta: SnapshotMeta, outcome: Result<Bytes, SnapshotError> },
+    Staged(Result<StagedSnapshot, StageError>),
     Probed { request: RequestId, outcome: Result<(), ProbeError> },
 }
 
@@ -62,6 +61,7 @@ pub struct Task<S> {
     pub proposals: Arc<Proposals>,
     pub wake: Arc<Notify>,
     pub log: LogWriter,
+    pub stage: Arc<dyn SnapshotStage>,
     pub finished: mpsc::Sender<Finished>,
     pub status: watch::Sender<Arc<Status>>,
     pub seen: Seen,
@@ -254,11 +254,12 @@ impl<S: StateMachine> Task<S> {
             },
             Event::TakeSnapshot { meta, membership } => {
                 let write = self.state_machine.snapshot();
-                let finished = self.finished.clone();
+                let (stage, finished) = (self.stage.clone(), self.finished.clone());
                 tokio::task::spawn_blocking(move || {
-                    let outcome = write(&membership);
+                    let staged = write(&membership).map_err(StageError::from);
+                    let staged = staged.and_then(|contents| stage.stage(meta, contents));
                     // When the node has gone, so has the need.
-                    let _ = finished.blocking_send(Finished::Encoded { meta, outcome });
+                    let _ = finished.blocking_send(Finished::Staged(staged));
                 });
             }
             Event::Compact(through) => self.give(Work::Compact(through)),
@@ -321,6 +322,7 @@ impl<S: StateMachine> Task<S> {
                 self.seen.sizes = sizes;
                 self.core.snapshot_saved(meta, sizes.snapshot_bytes);
             }
+            Done::SnapshotDropped => self.core.snapshot_failed(),
             Done::SnapshotRead { mut envelope, snapshot } => match snapshot {
                 Some(snapshot) => {
                     wire::attach_snapshot(&mut envelope.message, snapshot);
@@ -341,22 +343,21 @@ impl<S: StateMachine> Task<S> {
                     let _ = reply.send(outcome);
                 }
             }
-            Done::Failed(error) => {
-                tracing::error!("the raft log failed, so this member stops: {error}");
-                self.stop(StopReason::Storage(Arc::new(error)));
-            }
+            Done::Failed(error) => self.storage_failed(error),
         }
+    }
+
+    fn storage_failed(&mut self, error: StorageError) {
+        tracing::error!("the raft log failed, so this member stops: {error}");
+        self.stop(StopReason::Storage(Arc::new(error)));
     }
 
     fn finished(&mut self, finished: Finished) {
         match finished {
-            Finished::Encoded { meta, outcome: Ok(data) } if self.core.snapshot_wanted(&meta) => {
-                self.give(Work::SaveSnapshot(Snapshot { meta, data }));
-            }
-            Finished::Encoded { outcome, .. } => {
-                if let Err(error) = outcome {
-                    tracing::error!("a raft snapshot could not be taken: {error:?}");
-                }
+            Finished::Staged(Ok(staged)) => self.give(Work::SaveSnapshot(staged)),
+            Finished::Staged(Err(StageError::Storage(error))) => self.storage_failed(error),
+            Finished::Staged(Err(StageError::Contents(error))) => {
+                tracing::error!("a raft snapshot could not be taken: {error:?}");
                 self.core.snapshot_failed();
             }
             Finished::Probed { request, outcome } => self.core.probed(request, outcome),

@@ -11,8 +11,8 @@ use super::sabotage::Sabotage;
 use super::world::World;
 use crate::core::{Answer, Core, Event, Output, RequestId};
 use crate::{
-    Committed, Membership, ProbeError, Refusal, Role, Snapshot, SnapshotError, SnapshotMeta,
-    StateMachine as _, StopReason, Ticket,
+    Committed, LogStore as _, Membership, ProbeError, Refusal, Role, SnapshotContents,
+    SnapshotError, SnapshotMeta, StageError, StateMachine as _, StopReason, Ticket,
 };
 
 /// How long followers may go without word of a commit.
@@ -44,14 +44,15 @@ impl<P: Program> World<P> {
         place: usize,
         life: u32,
         meta: SnapshotMeta,
-        data: Result<Bytes, SnapshotError>,
+        contents: Result<SnapshotContents, SnapshotError>,
     ) -> Result<(), Violation> {
         let Some(member) = self.in_life(place, life) else { return Ok(()) };
-        match data {
-            Ok(data) if member.core.snapshot_wanted(&meta) => {
-                member.queue.push_back(Work::SaveSnapshot(Snapshot { meta, data }));
-            }
-            _ => member.core.snapshot_failed(),
+        let stage = member.log.snapshot_stage();
+        let staged = contents.map_err(StageError::from);
+        match staged.and_then(|contents| stage.stage(meta, contents)) {
+            Ok(staged) => member.queue.push_back(Work::SaveSnapshot(staged)),
+            Err(StageError::Contents(_)) => member.core.snapshot_failed(),
+            Err(StageError::Storage(error)) => return self.storage_failed(place, &error),
         }
         self.round(place)
     }
@@ -241,13 +242,13 @@ impl<P: Program> World<P> {
             Event::TakeSnapshot { meta, membership } => {
                 self.invariants.membership(member.core.own(), meta.index, &membership)?;
                 let write = member.machine.snapshot();
-                let data = write(&spoiled(sabotage, &membership));
+                let contents = write(&spoiled(sabotage, &membership));
                 let mut meta = meta;
                 if sabotage == Some(Sabotage::SnapshotAhead) && meta.index < member.view.last() {
                     meta.index += 1;
                 }
                 let delay = self.rng.random_range(ENCODE_MS);
-                self.queue.after(delay, Happening::Encoded { place, life, meta, data });
+                self.queue.after(delay, Happening::Encoded { place, life, meta, contents });
             }
             Event::Compact(through) => member.queue.push_back(Work::Compact(through)),
             Event::Members(_) => {}

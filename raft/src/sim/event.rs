@@ -3,12 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use bytes::Bytes;
 use skep_proto::raftpb;
 
 use super::faults::Sequel;
 use crate::core::RequestId;
-use crate::{Joined, RaftId, SnapshotError, SnapshotMeta};
+use crate::{Joined, RaftId, SnapshotContents, SnapshotError, SnapshotMeta};
 
 /// Something that happens at a moment. Events for a member name the life they were meant for, and are void in the next.
 pub enum Happening {
@@ -20,8 +19,13 @@ pub enum Happening {
     Report { place: usize, life: u32, word: Word },
     /// The log writer is done with what it is at.
     Written { place: usize, life: u32 },
-    /// A snapshot was encoded.
-    Encoded { place: usize, life: u32, meta: SnapshotMeta, data: Result<Bytes, SnapshotError> },
+    /// A snapshot was encoded, and is written aside.
+    Encoded {
+        place: usize,
+        life: u32,
+        meta: SnapshotMeta,
+        contents: Result<SnapshotContents, SnapshotError>,
+    },
     /// The followers are told what has committed.
     TellCommits { place: usize, life: u32 },
     /// A dial-back is done.

@@ -18,7 +18,7 @@ use crate::storage::sim_disk::SimDisk;
 use crate::storage::{FileLog, FileLogConfig};
 use crate::{
     Batch, DataKey, Identity, KeyId, Keyring, LogStore, Member, RaftId, Recovered, Sizes, Snapshot,
-    StorageError, Ticket,
+    SnapshotStage, StagedSnapshot, StorageError, Ticket,
 };
 
 /// A machine on which a member can run.
@@ -126,7 +126,7 @@ pub enum Asked {
 /// Something for the log writer.
 pub enum Work {
     Append { number: u64, batch: Batch },
-    SaveSnapshot(Snapshot),
+    SaveSnapshot(StagedSnapshot),
     ReadSnapshot { to: Member, message: Box<raftpb::Message> },
     Compact(u64),
 }
@@ -202,8 +202,12 @@ impl LogStore for SimLog {
         self.inner.append(batch)
     }
 
-    fn save_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StorageError> {
-        self.inner.save_snapshot(snapshot)
+    fn snapshot_stage(&self) -> Arc<dyn SnapshotStage> {
+        self.inner.snapshot_stage()
+    }
+
+    fn save_snapshot(&mut self, staged: StagedSnapshot) -> Result<bool, StorageError> {
+        self.inner.save_snapshot(staged)
     }
 
     fn read_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {

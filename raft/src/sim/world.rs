@@ -15,7 +15,7 @@ use super::program::{Program, Turn};
 use super::scenario::{self, FaultMix, Scenario};
 use super::trace::{Trace, hash_bytes};
 use super::{Sabotage, network};
-use crate::{Config, Role, StateMachine as _, Timing};
+use crate::{Config, Role, SnapshotContents, StateMachine as _, Timing};
 
 /// Clients act so often.
 const TURN_MS: u64 = 10;
@@ -254,7 +254,8 @@ impl<P: Program> World<P> {
         for (number, place) in self.places.iter().enumerate() {
             let Some(member) = place.running() else { continue };
             self.invariants.durability.check(number, member.core.status().applied_index)?;
-            let bytes = member.machine.snapshot()(member.core.membership()).map_err(|error| {
+            let contents = member.machine.snapshot()(member.core.membership());
+            let bytes = contents.and_then(SnapshotContents::into_bytes).map_err(|error| {
                 Violation::new("state_machine_safety", format!("no snapshot: {error}"))
             })?;
             let digest = hash_bytes(&bytes);
@@ -318,7 +319,9 @@ impl<P: Program> World<P> {
             }
             Happening::Report { place, life, word } => self.report(place, life, word),
             Happening::Written { place, life } => self.written(place, life),
-            Happening::Encoded { place, life, meta, data } => self.encoded(place, life, meta, data),
+            Happening::Encoded { place, life, meta, contents } => {
+                self.encoded(place, life, meta, contents)
+            }
             Happening::TellCommits { place, life } => self.tell_commits(place, life),
             Happening::Probed { place, life, request, addr } => {
                 self.probed(place, life, request, &addr)

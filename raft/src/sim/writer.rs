@@ -68,10 +68,15 @@ impl<P: Program> World<P> {
                     member.core.persisted(number);
                 }
             }
-            Some(Work::SaveSnapshot(snapshot)) => {
-                member.log.save_snapshot(&snapshot)?;
-                let bytes = snapshot.data.len() as u64;
-                member.core.snapshot_saved(snapshot.meta, bytes);
+            Some(Work::SaveSnapshot(staged)) => {
+                let meta = staged.meta.clone();
+                match member.log.save_snapshot(staged)? {
+                    true => {
+                        let bytes = member.log.sizes().snapshot_bytes;
+                        member.core.snapshot_saved(meta, bytes);
+                    }
+                    false => member.core.snapshot_failed(),
+                }
             }
             Some(Work::Compact(through)) => member.log.compact(through)?,
             Some(Work::ReadSnapshot { to, mut message }) => match member.log.read_snapshot()? {
@@ -90,7 +95,11 @@ impl<P: Program> World<P> {
     }
 
     /// The log of a member failed: it stops, and starts again later.
-    fn storage_failed(&mut self, place: usize, error: &StorageError) -> Result<(), Violation> {
+    pub(super) fn storage_failed(
+        &mut self,
+        place: usize,
+        error: &StorageError,
+    ) -> Result<(), Violation> {
         self.note(format_args!("place {place} stops: {error}"));
         if !(self.places[place].disk_fails && matches!(error, StorageError::Io { .. })) {
             let detail = format!("place {place}, whose disk is well: {error}");

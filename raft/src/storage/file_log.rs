@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::{
     Batch, Entry, HardState, Identity, KeyId, Keyring, LogStore, Recovered, Sizes, Snapshot,
-    StorageError,
+    SnapshotContents, SnapshotMeta, SnapshotStage, StageError, StagedSnapshot, StorageError,
 };
 
 use super::contents::{Contents, check_batch};
@@ -41,10 +43,35 @@ impl Default for FileLogConfig {
 pub struct FileLog {
     disk: Arc<dyn Disk>,
     config: FileLogConfig,
-    sealer: Sealer,
+    sealer: Arc<Sealer>,
+    stage: Arc<Stage>,
     open: Option<Open>,
     /// The first final error, in words.
     failed: Option<String>,
+}
+
+/// Where this member's snapshots are written while the log goes on.
+struct Stage {
+    disk: Arc<dyn Disk>,
+    /// The log's, and changed with it.
+    sealer: Mutex<Arc<Sealer>>,
+    /// What the disk failed with, in words: the log writes nothing more either.
+    failed: Mutex<Option<String>>,
+}
+
+impl SnapshotStage for Stage {
+    fn stage(
+        &self,
+        meta: SnapshotMeta,
+        contents: SnapshotContents,
+    ) -> Result<StagedSnapshot, StageError> {
+        let sealer = self.sealer.lock().clone();
+        let staged = snapshot_file::stage(&*self.disk, &sealer, meta, contents);
+        if let Err(StageError::Storage(error)) = &staged {
+            self.failed.lock().get_or_insert(error.to_string());
+        }
+        staged
+    }
 }
 
 /// What there is once the folder was loaded or made.
@@ -57,7 +84,13 @@ struct Open {
 impl FileLog {
     /// A log in this folder. Nothing is read or written before [`LogStore::load`] or [`LogStore::create`].
     pub fn new(disk: Arc<dyn Disk>, keys: &Keyring, config: FileLogConfig) -> Self {
-        Self { disk, config, sealer: Sealer::new(keys), open: None, failed: None }
+        let sealer = Arc::new(Sealer::new(keys));
+        let stage = Stage {
+            disk: disk.clone(),
+            sealer: Mutex::new(sealer.clone()),
+            failed: Mutex::default(),
+        };
+        Self { disk, config, sealer, stage: Arc::new(stage), open: None, failed: None }
     }
 
     /// Runs one call: refuses it after a final error, and remembers one.
@@ -65,7 +98,8 @@ impl FileLog {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<R, StorageError>,
     ) -> Result<R, StorageError> {
-        if let Some(first) = &self.failed {
+        let failed = self.stage.failed.lock().clone();
+        if let Some(first) = self.failed.as_ref().or(failed.as_ref()) {
             return Err(StorageError::Misuse(format!("called again after it failed: {first}")));
         }
         let outcome = work(self);
@@ -253,13 +287,16 @@ impl FileLog {
         self.remove_files(&unlisted)
     }
 
-    fn keep_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StorageError> {
+    fn keep_snapshot(&mut self, staged: &StagedSnapshot) -> Result<bool, StorageError> {
         let kept_max = self.config.older_snapshots_max + 1;
         let current = self.sealer.current();
         let mut state = self.opened()?.contents.state().clone();
-        let index = snapshot.meta.index;
-        if state.snapshots.last().is_some_and(|newest| newest.index >= index) {
-            return Ok(());
+        let index = staged.meta.index;
+        let is_old = state.snapshots.last().is_some_and(|newest| newest.index >= index);
+        // A key that is not the current one may be thrown away as soon as nothing that is listed needs it.
+        if is_old || staged.key != current {
+            snapshot_file::remove_staged(&*self.disk, staged)?;
+            return Ok(false);
         }
         if index > state.last || index <= state.compacted {
             return Err(StorageError::Misuse(format!(
@@ -268,14 +305,15 @@ impl FileLog {
                 state.last
             )));
         }
-        let record = snapshot_file::write(&*self.disk, &self.sealer, snapshot)?;
+        let record = snapshot_file::name_staged(&*self.disk, staged)?;
         state.snapshots.push(record);
         let surplus = state.snapshots.len().saturating_sub(kept_max);
         let mut unlisted: Vec<_> = state.snapshots.drain(..surplus).collect();
         // An older snapshot is not worth keeping an older key for.
         unlisted.extend(state.snapshots.extract_if(.., |s| s.key != current.0));
         self.commit(state, &[])?;
-        self.remove_files(&unlisted)
+        self.remove_files(&unlisted)?;
+        Ok(true)
     }
 
     fn compact_log(&mut self, through: u64) -> Result<(), StorageError> {
@@ -327,8 +365,12 @@ impl LogStore for FileLog {
         self.call(|log| log.append_batch(batch))
     }
 
-    fn save_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StorageError> {
-        self.call(|log| log.keep_snapshot(snapshot))
+    fn snapshot_stage(&self) -> Arc<dyn SnapshotStage> {
+        self.stage.clone()
+    }
+
+    fn save_snapshot(&mut self, staged: StagedSnapshot) -> Result<bool, StorageError> {
+        self.call(|log| log.keep_snapshot(&staged))
     }
 
     fn read_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
@@ -349,7 +391,8 @@ impl LogStore for FileLog {
             return Err(StorageError::UnknownKey { what, key });
         }
         self.call(|log| {
-            log.sealer = sealer;
+            log.sealer = Arc::new(sealer);
+            *log.stage.sealer.lock() = log.sealer.clone();
             Ok(())
         })
     }

@@ -1,13 +1,21 @@
 //! Snapshot files: written aside, synced, renamed, the folder synced; sealed chunk by chunk.
 //!
+//! The member's own are written aside under another name than those that a leader sends, since both may be under way at
+//! once.
+//!
 //! A file is a sequence of `length (4, little-endian) ‖ sealed chunk`. The first chunk is the header, the others are the data
 //! in pieces of [`CHUNK_BYTES`]; each is bound to the snapshot's index and term, to its number, and to whether it is
 //! the last, so that a file that is cut, extended, renamed or put together from two does not open.
 
+use std::io;
+
 use bytes::Bytes;
 use prost::Message;
 
-use crate::{KeyId, Snapshot, StorageError};
+use crate::{
+    KeyId, Snapshot, SnapshotContents, SnapshotError, SnapshotMeta, StageError, StagedSnapshot,
+    StorageError,
+};
 
 use super::disk::{ASIDE_SUFFIX, Disk, DiskFile};
 use super::layout::{io_error, snapshot_name};
@@ -25,39 +33,173 @@ const DATA_BYTES_MAX: u64 = 16 << 30;
 const ADVICE: &str = "move the file away and start again if an older snapshot and the log can replace it; otherwise \
      remove this manager from the group, delete its folder and join again";
 
-/// Writes a snapshot durably. It counts only once the log lists the record that this returns.
+/// Writes a leader's snapshot durably. It counts only once the log lists the record that this returns.
 pub fn write(
     disk: &dyn Disk,
     sealer: &Sealer,
     snapshot: &Snapshot,
 ) -> Result<SnapshotRecord, StorageError> {
-    let meta = &snapshot.meta;
-    let name = snapshot_name(meta.index, meta.term);
-    let aside = format!("{name}{ASIDE_SUFFIX}");
-    let failed = || io_error(format!("write {}", disk.describe(&name)));
-    let file = disk.create(&aside).map_err(failed())?;
-    let mut offset = 0;
-    let header = SnapshotHeader::new(meta, snapshot.data.len() as u64).encode_to_vec();
-    let chunks = snapshot.data.chunks(CHUNK_BYTES);
-    let count = chunks.len() as u64;
-    let pieces = std::iter::once(header).chain(chunks.map(<[u8]>::to_vec));
-    for (number, piece) in (0..).zip(pieces) {
-        let slot = chunk_slot(meta.index, meta.term, number, count);
-        let sealed = sealer.seal(slot, piece);
-        let mut framed = (sealed.len() as u32).to_le_bytes().to_vec();
-        framed.extend_from_slice(&sealed);
-        file.write_at(offset, &framed).map_err(failed())?;
-        offset += framed.len() as u64;
-    }
-    file.sync().map_err(failed())?;
-    disk.rename(&aside, &name).map_err(failed())?;
-    disk.sync_dir().map_err(failed())?;
-    Ok(SnapshotRecord {
+    let Snapshot { meta, data } = snapshot;
+    let aside = format!("{}{ASIDE_SUFFIX}", snapshot_name(meta.index, meta.term));
+    let staged = write_aside(disk, sealer, &aside, meta.clone(), data.clone().into());
+    let staged = staged.map_err(|error| match error {
+        StageError::Storage(error) => error,
+        StageError::Contents(error) => io_error("write a snapshot")(io::Error::other(error)),
+    })?;
+    name(disk, &aside, &staged)
+}
+
+/// Writes a snapshot of the member's own aside, durably.
+pub fn stage(
+    disk: &dyn Disk,
+    sealer: &Sealer,
+    meta: SnapshotMeta,
+    contents: SnapshotContents,
+) -> Result<StagedSnapshot, StageError> {
+    let aside = staged_name(&meta);
+    write_aside(disk, sealer, &aside, meta, contents)
+}
+
+/// Gives a staged snapshot its name, durably. It counts only once the log lists the record that this returns.
+pub fn name_staged(
+    disk: &dyn Disk,
+    staged: &StagedSnapshot,
+) -> Result<SnapshotRecord, StorageError> {
+    name(disk, &staged_name(&staged.meta), staged)
+}
+
+/// Throws a staged snapshot away.
+pub fn remove_staged(disk: &dyn Disk, staged: &StagedSnapshot) -> Result<(), StorageError> {
+    let aside = staged_name(&staged.meta);
+    disk.remove(&aside).map_err(io_error(format!("remove {}", disk.describe(&aside))))
+}
+
+fn staged_name(meta: &SnapshotMeta) -> String {
+    format!("{}.own{ASIDE_SUFFIX}", snapshot_name(meta.index, meta.term))
+}
+
+fn name(
+    disk: &dyn Disk,
+    aside: &str,
+    staged: &StagedSnapshot,
+) -> Result<SnapshotRecord, StorageError> {
+    let SnapshotMeta { index, term, .. } = staged.meta;
+    let name = snapshot_name(index, term);
+    disk.rename(aside, &name)
+        .and_then(|()| disk.sync_dir())
+        .map_err(io_error(format!("rename {}", disk.describe(aside))))?;
+    Ok(SnapshotRecord { index, term, key: staged.key.0, file_bytes: staged.file_bytes })
+}
+
+fn write_aside(
+    disk: &dyn Disk,
+    sealer: &Sealer,
+    aside: &str,
+    meta: SnapshotMeta,
+    contents: SnapshotContents,
+) -> Result<StagedSnapshot, StageError> {
+    let bytes = contents.bytes();
+    let failed = || io_error(format!("write {}", disk.describe(aside)));
+    let file = disk.create(aside).map_err(failed())?;
+    let mut writer = Writer {
+        file: &*file,
+        sealer,
         index: meta.index,
         term: meta.term,
-        key: sealer.current().0,
-        file_bytes: offset,
-    })
+        chunks: bytes.div_ceil(CHUNK_BYTES as u64),
+        number: 0,
+        left: bytes,
+        frame: frame(Vec::new()),
+        offset: 0,
+        failed: None,
+    };
+    writer.frame.extend(SnapshotHeader::new(&meta, bytes).encode_to_vec());
+    let written = writer.seal().and_then(|()| contents.write_to(&mut writer));
+    let written = written.and_then(|()| writer.finish());
+    if let Some(error) = writer.failed {
+        return Err(failed()(error).into());
+    }
+    written.map_err(SnapshotError::new)?;
+    file.sync().map_err(failed())?;
+    Ok(StagedSnapshot { meta, file_bytes: writer.offset, key: sealer.current() })
+}
+
+/// Seals what is written to it chunk by chunk. It needs no more memory than one chunk, however much that is.
+struct Writer<'a> {
+    file: &'a dyn DiskFile,
+    sealer: &'a Sealer,
+    index: u64,
+    term: u64,
+    /// Chunks of data that there will be.
+    chunks: u64,
+    /// Number of the next chunk; the header's is 0.
+    number: u64,
+    /// Data that is still to come.
+    left: u64,
+    /// Room for the next chunk's length, and what there is of the chunk.
+    frame: Vec<u8>,
+    offset: u64,
+    /// Why the disk did not take it. Errors of anybody else leave none.
+    failed: Option<io::Error>,
+}
+
+/// Room for a chunk's length.
+const LEN_BYTES: usize = size_of::<u32>();
+
+fn frame(mut buffer: Vec<u8>) -> Vec<u8> {
+    buffer.clear();
+    buffer.resize(LEN_BYTES, 0);
+    buffer
+}
+
+impl Writer<'_> {
+    fn seal(&mut self) -> io::Result<()> {
+        let slot = chunk_slot(self.index, self.term, self.number, self.chunks);
+        self.sealer.seal_from(slot, &mut self.frame, LEN_BYTES);
+        let len = (self.frame.len() - LEN_BYTES) as u32;
+        self.frame[..LEN_BYTES].copy_from_slice(&len.to_le_bytes());
+        if let Err(error) = self.file.write_at(self.offset, &self.frame) {
+            let stopped = io::Error::from(error.kind());
+            self.failed = Some(error);
+            return Err(stopped);
+        }
+        self.offset += self.frame.len() as u64;
+        self.number += 1;
+        self.frame = frame(std::mem::take(&mut self.frame));
+        Ok(())
+    }
+
+    /// The last chunk, which need not be full.
+    fn finish(&mut self) -> io::Result<()> {
+        if self.left > 0 {
+            return Err(io::Error::other(format!("it ends {} bytes early", self.left)));
+        }
+        if self.frame.len() > LEN_BYTES {
+            self.seal()?;
+        }
+        Ok(())
+    }
+}
+
+impl io::Write for Writer<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if data.len() as u64 > self.left {
+            return Err(io::Error::other("it is longer than it was said to be"));
+        }
+        let room = CHUNK_BYTES + LEN_BYTES - self.frame.len();
+        let taken = data.len().min(room);
+        self.left -= taken as u64;
+        self.frame.reserve_exact(room + OVERHEAD_BYTES);
+        self.frame.extend_from_slice(&data[..taken]);
+        if taken == room {
+            self.seal()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads a snapshot that the log lists.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{MemStore, Recorder};
 use crate::{
-    Batch, Config, LogStore as _, Membership, ProbeError, RaftId, Snapshot, SnapshotMeta, Start,
-    StartError, StateMachine as _, Status, StopReason, Ticket, Timing,
+    Batch, Config, LogStore as _, Membership, ProbeError, RaftId, SnapshotMeta, Start, StartError,
+    StateMachine as _, Status, StopReason, Ticket, Timing,
     core::{Answer, Core, Envelope, Event, Output, Persist, RequestId, prepare},
     door::{self, Verdict},
     wire,
@@ -354,11 +354,10 @@ impl Member {
     }
 
     fn take_snapshot(&mut self, meta: SnapshotMeta, membership: &Membership) {
-        let data = self.recorder.snapshot()(membership).unwrap();
-        if self.core.snapshot_wanted(&meta) {
-            let bytes = data.len() as u64;
-            self.store.save_snapshot(&Snapshot { meta: meta.clone(), data }).unwrap();
-            self.core.snapshot_saved(meta, bytes);
+        let contents = self.recorder.snapshot()(membership).unwrap();
+        let staged = self.store.snapshot_stage().stage(meta.clone(), contents).unwrap();
+        if self.store.save_snapshot(staged).unwrap() {
+            self.core.snapshot_saved(meta, self.store.sizes().snapshot_bytes);
         } else {
             self.core.snapshot_failed();
         }

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use parking_lot::Mutex;
 
-use crate::{Batch, Identity, KeyId, Keyring, LogStore, Recovered, Sizes, Snapshot, StorageError};
+use crate::{
+    Batch, Identity, KeyId, Keyring, LogStore, Recovered, Sizes, Snapshot, SnapshotContents,
+    SnapshotMeta, SnapshotStage, StageError, StagedSnapshot, StorageError,
+};
 
 /// See the module.
 #[derive(Clone, Default)]
@@ -15,6 +18,7 @@ pub struct MemStore {
 #[derive(Default)]
 struct Disk {
     recovered: Option<Recovered>,
+    staged: Option<Snapshot>,
     fail: bool,
 }
 
@@ -42,6 +46,20 @@ impl MemStore {
         }
         let recovered = disk.recovered.as_mut();
         recovered.map(work).ok_or_else(|| StorageError::Misuse("not created".to_owned()))
+    }
+}
+
+impl SnapshotStage for MemStore {
+    fn stage(
+        &self,
+        meta: SnapshotMeta,
+        contents: SnapshotContents,
+    ) -> Result<StagedSnapshot, StageError> {
+        let data = contents.into_bytes()?;
+        self.with(|_| ())?;
+        let file_bytes = data.len() as u64;
+        self.disk.lock().staged = Some(Snapshot { meta: meta.clone(), data });
+        Ok(StagedSnapshot { meta, file_bytes, key: KeyId(0) })
     }
 }
 
@@ -79,8 +97,21 @@ impl LogStore for MemStore {
         })
     }
 
-    fn save_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StorageError> {
-        self.with(|disk| disk.snapshot = Some(snapshot.clone()))
+    fn snapshot_stage(&self) -> Arc<dyn SnapshotStage> {
+        Arc::new(self.clone())
+    }
+
+    fn save_snapshot(&mut self, staged: StagedSnapshot) -> Result<bool, StorageError> {
+        let snapshot = self.disk.lock().staged.take().filter(|held| held.meta == staged.meta);
+        assert!(snapshot.is_some(), "it was not staged");
+        self.with(|disk| {
+            let held = disk.snapshot.as_ref().map_or(0, |held| held.meta.index);
+            let newer = staged.meta.index > held;
+            if newer {
+                disk.snapshot = snapshot;
+            }
+            newer
+        })
     }
 
     fn read_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {

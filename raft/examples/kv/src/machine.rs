@@ -54,7 +54,7 @@ impl StateMachine for Machine {
 
     fn snapshot(&self) -> SnapshotWriter {
         let state = self.store.state();
-        Box::new(move |membership| Ok(state.encode(membership)))
+        Box::new(move |membership| Ok(state.encode(membership).into()))
     }
 
     fn restore(&mut self, index: u64, data: Bytes) -> Result<Membership, RestoreError> {
@@ -152,7 +152,7 @@ mod tests {
         let _write = store.propose(put("a", "1")).unwrap();
         let entry = proposed.lock().remove(0);
         machine.apply(vec![committed(2, entry)]).unwrap();
-        let bytes = machine.snapshot()(&Membership::default()).unwrap();
+        let bytes = machine.snapshot()(&Membership::default()).unwrap().into_bytes().unwrap();
 
         let (mut other, _) = self::machine();
         let mut watch = other.store().watch(Bytes::new()).unwrap();

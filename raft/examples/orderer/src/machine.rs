@@ -166,7 +166,7 @@ impl<W: Send + 'static, S: Surroundings<W>> StateMachine for Machine<W, S> {
             }
             let snapshot = captured.encode(membership);
             shared.snapshotted(captured.tip());
-            Ok(snapshot)
+            Ok(snapshot.into())
         })
     }
 

@@ -157,7 +157,7 @@ impl StateMachine for KvMachine {
 
     fn snapshot(&self) -> SnapshotWriter {
         let registers = self.registers.clone();
-        Box::new(move |membership| Ok(write_snapshot(&registers, membership)))
+        Box::new(move |membership| Ok(write_snapshot(&registers, membership).into()))
     }
 
     fn restore(&mut self, index: u64, data: Bytes) -> Result<Membership, RestoreError> {

@@ -89,7 +89,7 @@ fn a_compaction_gives_the_room_back() {
     log.create(&identity()).unwrap();
     let entries = (1..=30).map(|index| entry(index, 1, 100_000)).collect();
     log.append(&batch(Some((1, 30)), entries)).unwrap();
-    log.save_snapshot(&snapshot(30, 1, 100)).unwrap();
+    assert!(save(&mut log, &snapshot(30, 1, 100)).unwrap());
     assert!(log.sizes().log_bytes > 3_000_000);
     log.compact(29).unwrap();
     assert!(log.sizes().log_bytes < 2 * GROW_BYTES as u64);

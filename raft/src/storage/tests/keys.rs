@@ -3,11 +3,11 @@
 use super::*;
 use crate::KeyId;
 
-fn id(byte: u8) -> KeyId {
+pub fn id(byte: u8) -> KeyId {
     DataKey::new([byte; 32]).id()
 }
 
-fn rotated(new: u8, old: u8) -> Keyring {
+pub fn rotated(new: u8, old: u8) -> Keyring {
     Keyring { current: DataKey::new([new; 32]), older: vec![DataKey::new([old; 32])] }
 }
 
@@ -30,7 +30,7 @@ fn the_old_key_is_in_use_until_a_snapshot_and_a_compaction() {
     let mut log = log_on(&disk);
     log.create(&identity()).unwrap();
     log.append(&batch(Some((1, 8)), (1..=8).map(|n| entry(n, 1, 50)).collect())).unwrap();
-    log.save_snapshot(&snapshot(4, 1, 100)).unwrap();
+    assert!(save(&mut log, &snapshot(4, 1, 100)).unwrap());
     assert_eq!(log.keys_in_use(), [id(1)].into());
 
     let refused = log.rotate(ring(2)).unwrap_err();
@@ -45,7 +45,7 @@ fn the_old_key_is_in_use_until_a_snapshot_and_a_compaction() {
     assert_eq!(log.load().unwrap().unwrap().entries.len(), 9);
     assert_eq!(log.keys_in_use(), [id(1), id(2)].into());
 
-    log.save_snapshot(&snapshot(6, 1, 100)).unwrap();
+    assert!(save(&mut log, &snapshot(6, 1, 100)).unwrap());
     log.compact(5).unwrap();
     assert_eq!(log.keys_in_use(), [id(2)].into(), "what is left was sealed again");
     log.rotate(ring(2)).unwrap();

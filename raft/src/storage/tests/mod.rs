@@ -8,6 +8,7 @@ mod frames;
 mod growth;
 mod keys;
 mod rot;
+mod staged;
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::storage::sim_disk::SimDisk;
 use crate::storage::{FileLog, FileLogConfig};
 use crate::{
     Batch, DataKey, Entry, EntryKind, HardState, Identity, Keyring, LogStore, Member, RaftId,
-    Recovered, Snapshot, SnapshotMeta, StorageError,
+    Recovered, Snapshot, SnapshotMeta, StageError, StorageError,
 };
 
 /// In every payload; must never be seen on the disk.
@@ -198,8 +199,18 @@ impl From<Recovered> for Model {
 pub fn run(log: &mut FileLog, call: &Call) -> Result<(), StorageError> {
     match call {
         Call::Append(batch) => log.append(batch),
-        Call::Save(snapshot) => log.save_snapshot(snapshot),
+        Call::Save(snapshot) => save(log, snapshot).map(drop),
         Call::Compact(through) => log.compact(*through),
+    }
+}
+
+/// Stages and saves a snapshot.
+pub fn save(log: &mut FileLog, snapshot: &Snapshot) -> Result<bool, StorageError> {
+    let Snapshot { meta, data } = snapshot.clone();
+    match log.snapshot_stage().stage(meta, data.into()) {
+        Ok(staged) => log.save_snapshot(staged),
+        Err(StageError::Storage(error)) => Err(error),
+        Err(StageError::Contents(error)) => panic!("bytes can be had: {error:?}"),
     }
 }
 

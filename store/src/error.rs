@@ -73,6 +73,9 @@ pub enum EntryError {
     /// The bytes are no message.
     #[error("the entry is no InternalRaftRequest")]
     Malformed(#[from] prost::DecodeError),
+    /// It was packed, and what it was is not to be had.
+    #[error("the packed entry cannot be unpacked: {0}")]
+    Packed(String),
     /// An action without an object, or with one of a kind that this version does not know.
     #[error("action {position} has no target of a known kind")]
     UnknownTarget { position: usize },

@@ -50,6 +50,7 @@ mod key;
 mod matching;
 mod object;
 mod objects;
+mod packed;
 mod proposer;
 mod selector;
 mod snapshot;

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::Tables;
+
 /// Why a proposal will certainly not be committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -27,4 +29,9 @@ pub enum Refusal {
 pub trait Proposer: Send + Sync + 'static {
     /// Queues one entry. Called with the store's lock held: it must neither block nor call the store.
     fn propose(&self, epoch: u64, ticket: u64, entry: Bytes) -> Result<(), Refusal>;
+
+    /// Whether everybody who reads the log from here on can read packed entries, by what the cluster's objects say.
+    fn packs(&self, _: &Tables) -> bool {
+        false
+    }
 }

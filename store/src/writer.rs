@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
     ApplyError, Clock, Commit, EntryError, Event, LogEntry, Proposer, Refusal, RestoreError,
-    Tables, Tx, View, entry, snapshot, view::Committed, watch::Watches,
+    Tables, Tx, View, entry, packed, snapshot, view::Committed, watch::Watches,
 };
 
 /// The largest proposal, in bytes: 1.5 MiB, as in SwarmKit. A peer refuses what is larger.
@@ -53,7 +53,10 @@ struct Pending {
     epoch: u64,
     ticket: u64,
     version: u64,
+    /// As the log has it.
     entry: Bytes,
+    /// The entry's length before it was packed.
+    bytes: usize,
     events: Vec<Event>,
     waiters: Vec<oneshot::Sender<Fate>>,
     /// The room it takes in flight; given back with it, whether or not its caller still waits.
@@ -78,6 +81,7 @@ pub(crate) struct Writer {
     /// Of the head; see [`Tx::lineage`].
     lineage: u64,
     next_ticket: u64,
+    packing_room: Vec<u8>,
     pub(crate) watches: Watches,
 }
 
@@ -96,6 +100,7 @@ impl Writer {
             head: None,
             lineage: 0,
             next_ticket: 1,
+            packing_room: Vec::new(),
             watches: Watches::new(),
         }
     }
@@ -147,7 +152,8 @@ impl Writer {
         let version = tx.version();
         self.lineage = tx.lineage();
         let (mut tables, events, entry) = tx.finish(self.rng.next_u64() | REQUEST_ID_HIGH_BIT);
-        let epoch = match self.propose_entry(&entry) {
+        let bytes = entry.len();
+        let (epoch, entry) = match self.propose_entry(entry, &tables) {
             Ok(epoch) => epoch,
             Err(why) => {
                 entry::undo(&mut tables, events);
@@ -159,13 +165,14 @@ impl Writer {
         self.head = Some(tables);
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        drop(permit.split(permit.num_permits().saturating_sub(entry.len().max(room))));
+        drop(permit.split(permit.num_permits().saturating_sub(bytes.max(room))));
         let (sender, waiter) = oneshot::channel();
         self.pending.push_back(Pending {
             epoch,
             ticket,
             version,
             entry,
+            bytes,
             events,
             waiters: vec![sender],
             _permit: permit,
@@ -173,14 +180,19 @@ impl Writer {
         Ok(waiter)
     }
 
-    /// Proposes an entry under the next ticket, and gives the epoch.
-    fn propose_entry(&self, entry: &Bytes) -> Result<u64, Refusal> {
+    /// Proposes an entry under the next ticket, and gives the epoch and the entry as the log will have it. `tables` are as the
+    /// entry leaves them: from the one on that says so, entries are packed, or are not.
+    fn propose_entry(&mut self, entry: Bytes, tables: &Tables) -> Result<(u64, Bytes), Refusal> {
         let leading = self.leading.as_ref().ok_or(Refusal::NotLeader)?;
         if entry.len() > PROPOSAL_BYTES_MAX {
             return Err(Refusal::TooLarge);
         }
+        let entry = match leading.proposer.packs(tables) {
+            true => packed::pack(entry, &mut self.packing_room),
+            false => entry,
+        };
         leading.proposer.propose(leading.epoch, self.next_ticket, entry.clone())?;
-        Ok(leading.epoch)
+        Ok((leading.epoch, entry))
     }
 
     /// Resolves when everything that the head holds now is committed; none if it is already.
@@ -243,8 +255,8 @@ impl Writer {
                 break;
             }
             match self.apply_one(index, ticket, &data, &mut verdicts) {
-                Ok(events) if data.is_empty() => debug_assert!(events.is_empty()),
-                Ok(events) => commits.push((Commit { version: index, events }, data.len())),
+                Ok((events, 0)) => debug_assert!(events.is_empty()),
+                Ok((events, bytes)) => commits.push((Commit { version: index, events }, bytes)),
                 Err(source) => {
                     result = Err(ApplyError::Entry { index, source });
                     break;
@@ -258,24 +270,25 @@ impl Writer {
         (verdicts, result)
     }
 
+    /// Gives what changed, and how many bytes the entry has unpacked.
     fn apply_one(
         &mut self,
         index: u64,
         ticket: Option<u64>,
         data: &Bytes,
         verdicts: &mut Verdicts,
-    ) -> Result<Vec<Event>, EntryError> {
+    ) -> Result<(Vec<Event>, usize), EntryError> {
         if data.is_empty() {
-            return self.committed.advance(index, |_| Ok(Vec::new()));
+            return self.committed.advance(index, |_| Ok((Vec::new(), 0)));
         }
         // Ids in entries are random, so equal bytes are this very proposal, whatever became of its ticket.
         let is_next = self.pending.front().is_some_and(|first| first.entry == data);
         if is_next && let Some(mut first) = self.pending.pop_front() {
-            let events = mem::take(&mut first.events);
+            let (events, bytes) = (mem::take(&mut first.events), first.bytes);
             verdicts.0.push((first, Fate::Committed));
             return self.committed.advance(index, |tables| {
                 entry::redo(tables, &events);
-                Ok(events)
+                Ok((events, bytes))
             });
         }
         if let Some(first) = self.pending.front() {
@@ -290,7 +303,9 @@ impl Writer {
         }
         // It knows nothing of this entry.
         self.head = None;
-        self.committed.advance(index, |tables| entry::apply(tables, data))
+        let entry = packed::unpack(data)?;
+        let events = self.committed.advance(index, |tables| entry::apply(tables, &entry))?;
+        Ok((events, entry.len()))
     }
 
     pub(crate) fn restore(

@@ -11,8 +11,10 @@ use skep_raft::{
     ApplyError, Committed, Epoch, Member, Membership, NodeHandle, RaftId, Refusal, RestoreError,
     SnapshotContents, SnapshotWriter, StateMachine, Ticket,
 };
-use skep_store::{LogEntry, Proposer, Store};
+use skep_store::{LogEntry, Proposer, Store, Tables};
 use tokio::sync::watch;
+
+use super::timing;
 
 /// Counts the leaderships of this manager: a new number each time it starts to lead, `None` while it does not.
 pub type Leadership = Option<u64>;
@@ -42,6 +44,10 @@ impl Proposer for RaftProposer {
     fn propose(&self, epoch: u64, ticket: u64, entry: Bytes) -> Result<(), skep_store::Refusal> {
         let raft = self.raft.get().ok_or(skep_store::Refusal::NotLeader)?;
         raft.propose(Epoch(epoch), Ticket(ticket), entry).map_err(refusal)
+    }
+
+    fn packs(&self, tables: &Tables) -> bool {
+        timing::is_fast(tables)
     }
 }
 

@@ -1,8 +1,16 @@
 //! A cluster is formed by one init and joins with a token.
 
-use skep_proto::{skep::GetRaftStatusRequest, swarmkit::NodeRole};
+use skep_proto::{
+    skep::{GetRaftStatusRequest, GetRaftStatusResponse},
+    swarmkit::NodeRole,
+};
+use skep_testkit::skepd_process::{SETTLE_LIMIT, Skepd};
 
-use crate::support::{cluster, create, create_surely, names, start};
+use crate::support::{cluster, create, create_surely, names, start, update_cluster};
+
+async fn raft_status(manager: &Skepd) -> GetRaftStatusResponse {
+    manager.raft_client().get_raft_status(GetRaftStatusRequest {}).await.unwrap().into_inner()
+}
 
 #[tokio::test]
 async fn three_daemons_form_a_cluster_and_every_one_of_them_serves_it() {
@@ -29,8 +37,7 @@ async fn the_raft_group_is_what_its_members_say_it_is() {
     let leader = cluster.leader().await.unwrap();
     let mut ids = Vec::new();
     for (place, manager) in cluster.managers.iter().enumerate() {
-        let request = GetRaftStatusRequest {};
-        let status = manager.raft_client().get_raft_status(request).await.unwrap().into_inner();
+        let status = raft_status(manager).await;
         assert_eq!(status.members.len(), 3);
         assert_eq!(status.serving_writes, place == leader);
         assert!(!status.swarmkit_compatible, "a group of our own ticks fast");
@@ -57,4 +64,30 @@ async fn a_worker_joins_with_the_workers_token_and_is_promoted() {
     .unwrap();
     first.wait_until_ready(2, 2).await.unwrap();
     create_surely(&worker, "written-by-the-new-manager").await;
+}
+
+#[tokio::test]
+async fn a_group_that_is_opened_to_stock_managers_keeps_nothing_that_they_cannot_read() {
+    let cluster = cluster(3).await;
+    let manager = &cluster.managers[0];
+    create(manager, "written-before").await.unwrap();
+    let before = raft_status(manager).await.commit_index;
+    update_cluster(manager, |request| {
+        let spec = request.spec.get_or_insert_default();
+        spec.annotations.get_or_insert_default().labels.remove("skep.raft.timing");
+    })
+    .await;
+    for manager in &cluster.managers {
+        manager
+            .wait_for("the log to be dropped for a snapshot", SETTLE_LIMIT, async |manager| {
+                let status = raft_status(manager).await;
+                let done = status.swarmkit_compatible
+                    && status.snapshot_index > before
+                    && status.first_index > before;
+                if done { Ok(()) } else { Err(format!("{status:?}")) }
+            })
+            .await
+            .unwrap();
+    }
+    create_surely(manager, "written-after").await;
 }

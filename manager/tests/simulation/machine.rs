@@ -12,7 +12,7 @@ use skep_raft::{
     ApplyError, Committed, Epoch, Membership, Refusal, RestoreError, SnapshotWriter, StateMachine,
     Ticket,
 };
-use skep_store::{Proposer, Selector, Store, Watcher};
+use skep_store::{Proposer, Selector, Store, Tables, Watcher};
 
 /// The simulated node as the store's way out.
 struct Way(Host);
@@ -20,6 +20,10 @@ struct Way(Host);
 impl Proposer for Way {
     fn propose(&self, epoch: u64, ticket: u64, entry: Bytes) -> Result<(), skep_store::Refusal> {
         self.0.propose(Epoch(epoch), Ticket(ticket), entry).map_err(refusal)
+    }
+
+    fn packs(&self, _: &Tables) -> bool {
+        true
     }
 }
 

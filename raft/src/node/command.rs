@@ -15,6 +15,7 @@ pub enum Command {
     Transfer { to: Option<RaftId>, reply: oneshot::Sender<Result<RaftId, TransferError>> },
     Rotate { keys: Keyring, reply: oneshot::Sender<Result<(), RotateError>> },
     Configure(Settings),
+    TakeSnapshot,
     Stop { hand_over: bool },
 }
 

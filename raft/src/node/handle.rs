@@ -151,6 +151,12 @@ impl NodeHandle {
         let _ = self.commands.send(Command::Configure(settings)).await;
     }
 
+    /// Has a snapshot taken as soon as there is something to take one of, and everything that it includes dropped from the log.
+    pub async fn take_snapshot(&self) {
+        // A node that has ended has no log any more.
+        let _ = self.commands.send(Command::TakeSnapshot).await;
+    }
+
     /// Stops the node and waits until its log is closed. With `hand_over`, a leader lets what is in flight commit and
     /// hands leadership over first, for at most one election timeout.
     pub async fn stop(&self, hand_over: bool) -> StopReason {

@@ -408,6 +408,7 @@ impl<S: StateMachine> Task<S> {
                     self.seen.new_tick = Some(tick);
                 }
             }
+            Command::TakeSnapshot => self.core.force_snapshot(),
             Command::Stop { hand_over } => {
                 if !hand_over {
                     self.stop(StopReason::Asked);

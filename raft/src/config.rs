@@ -38,7 +38,7 @@ impl Config {
             timing,
             seed,
             snapshot_entries: 10_000,
-            snapshot_bytes: 4 * 1024 * 1024,
+            snapshot_bytes: 8 * 1024 * 1024,
             log_bytes_max: 64 * 1024 * 1024,
             keep_entries: 500,
             keep_bytes: 1024 * 1024,

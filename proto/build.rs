@@ -49,6 +49,8 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("Task", "spec", "TaskSpec"),
     ("ServiceSpec", "task", "TaskSpec"),
     ("NetworkAttachment", "network", "Network"),
+    ("Service", "endpoint", "Endpoint"),
+    ("Task", "endpoint", "Endpoint"),
 ];
 /// The package that stands for shared messages while code is generated.
 const SHARED_PACKAGE: &str = "skep.shared";
@@ -76,6 +78,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(
             format!(".{SHARED_PACKAGE}.Network"),
             "crate::shared::Shared<crate::swarmkit::Network>",
+        )
+        .extern_path(
+            format!(".{SHARED_PACKAGE}.Endpoint"),
+            "crate::shared::Shared<crate::swarmkit::Endpoint>",
         )
         .compile_fds(with_shared_fields(FileDescriptorSet::decode(&*encoded)?)?)?;
     Ok(())

@@ -17,8 +17,14 @@ use prost::{
 
 /// A message behind a counted reference: cloning is O(1) and shares it, and so does encoding after the first time. It reads
 /// as the message itself; writing to it copies what others hold too.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Shared<M>(Arc<Once<M>>);
+
+impl<M> Clone for Shared<M> {
+    fn clone(&self) -> Shared<M> {
+        Shared(self.0.clone())
+    }
+}
 
 /// The message, and its encoded form once somebody asked for it.
 #[derive(Default)]

@@ -1,4 +1,5 @@
-//! The spec of a service and its tasks is in memory once, wherever they come from, and so are the networks of its tasks.
+//! The spec and the endpoint of a service and its tasks are in memory once, wherever they come from, and so are the networks of
+//! its tasks.
 
 mod common;
 
@@ -9,9 +10,9 @@ use prost::Message as _;
 use skep_proto::{
     shared::Shared,
     swarmkit::{
-        ClusterSnapshot, ContainerSpec, Driver, InternalRaftRequest, Network, NetworkAttachment,
-        Service, ServiceSpec, StoreAction, StoreActionKind, Task, TaskSpec, TaskStatus,
-        store_action::Target, task_spec::Runtime,
+        ClusterSnapshot, ContainerSpec, Driver, Endpoint, InternalRaftRequest, Network,
+        NetworkAttachment, Service, ServiceSpec, StoreAction, StoreActionKind, Task, TaskSpec,
+        TaskStatus, endpoint::VirtualIp, store_action::Target, task_spec::Runtime,
     },
 };
 use skep_store::{Store, Tables};
@@ -24,6 +25,11 @@ fn spec(image: &str) -> TaskSpec {
 fn network(id: &str) -> Network {
     let driver_state = Some(Driver { name: "overlay".into(), ..Default::default() });
     Network { id: id.into(), driver_state, ..Default::default() }
+}
+
+fn endpoint(address: &str) -> Endpoint {
+    let address = VirtualIp { network_id: "n1".into(), addr: address.into() };
+    Endpoint { virtual_ips: vec![address], ..Default::default() }
 }
 
 fn attachment(network: Network, address: &str) -> NetworkAttachment {
@@ -40,6 +46,7 @@ fn leader() -> (Store, Vec<Bytes>) {
             task: Some(spec("web:1").into()),
             ..common::service("s1", "web").spec.unwrap()
         }),
+        endpoint: Some(endpoint("10.0.0.2/24").into()),
         ..common::service("s1", "web")
     };
     let of_service = |service: &Service| service.spec.as_ref().unwrap().task.clone();
@@ -48,7 +55,8 @@ fn leader() -> (Store, Vec<Bytes>) {
         for id in ["t1", "t2"] {
             let networks = vec![attachment(network("n1"), id), attachment(network("n2"), id)];
             let spec = of_service(&service);
-            tx.create(Task { spec, networks, ..common::task(id, "s1", 1) })?;
+            let endpoint = Some(endpoint("10.0.0.2/24").into());
+            tx.create(Task { spec, networks, endpoint, ..common::task(id, "s1", 1) })?;
         }
         tx.modify::<Task>(&"t1".parse().unwrap(), |task| {
             task.status = Some(TaskStatus { state: 512, ..Default::default() });
@@ -74,9 +82,13 @@ fn networks(tables: &Tables, id: &str) -> Vec<Shared<Network>> {
 fn assert_shares(tables: &Tables) {
     let service = tables.get_text::<Service>("s1").unwrap();
     let common = service.spec.as_ref().unwrap().task.as_ref().unwrap();
+    let endpoint = service.endpoint.as_ref().unwrap();
     for id in ["t1", "t2"] {
         assert!(Shared::is_same(&task_spec(tables, id), common), "{id} has a copy of its own");
         assert_eq!(task_spec(tables, id), spec("web:1"));
+        let own = tables.get_text::<Task>(id).unwrap().endpoint.clone().unwrap();
+        assert!(Shared::is_same(&own, endpoint), "{id} has an endpoint of its own");
+        assert_eq!(own, self::endpoint("10.0.0.2/24"));
         let networks = networks(tables, id);
         assert_eq!(networks, [network("n1"), network("n2")]);
         for (own, first) in networks.iter().zip(&self::networks(tables, "t1")) {
@@ -104,15 +116,24 @@ fn on_the_leader_on_a_follower_and_after_a_snapshot() {
 }
 
 #[test]
-fn a_task_whose_spec_or_network_differs_keeps_its_own() {
+fn a_task_that_differs_from_its_service_keeps_what_is_its_own() {
     let (store, _) = leader();
     let networks = vec![attachment(network("n1"), "t2"), attachment(network("n3"), "t2")];
     let spec_of_its_own = Some(spec("web:2").into());
-    let other = Task { spec: spec_of_its_own, networks, ..common::task("t2", "s1", 1) };
+    let of_its_own = Some(endpoint("10.0.0.3/24").into());
+    let other = Task {
+        spec: spec_of_its_own,
+        networks,
+        endpoint: of_its_own,
+        ..common::task("t2", "s1", 1)
+    };
     store.apply(2, None, &entry(other.encode_to_vec())).unwrap();
     let view = store.view();
     assert_eq!(task_spec(&view, "t2"), spec("web:2"));
     assert_eq!(task_spec(&view, "t1"), spec("web:1"));
+    let addresses = |id| view.get_text::<Task>(id).unwrap().endpoint.clone().unwrap();
+    assert_eq!(addresses("t2"), endpoint("10.0.0.3/24"));
+    assert_eq!(addresses("t1"), endpoint("10.0.0.2/24"));
     assert_eq!(self::networks(&view, "t2"), [network("n1"), network("n3")]);
     assert_eq!(self::networks(&view, "t1"), [network("n1"), network("n2")]);
 }
@@ -131,7 +152,8 @@ fn however_the_writer_orders_the_fields() {
     let id = Network { id: "n2".into(), ..Default::default() }.encode_to_vec();
     let in_parts = [field(1, &driver_state), address, field(1, &id)].concat();
     let attachments = [field(11, &backwards), field(11, &in_parts)].concat();
-    let task = [common::task("t2", "s1", 1).encode_to_vec(), attachments].concat();
+    let endpoint = field(12, &endpoint("10.0.0.2/24").encode_to_vec());
+    let task = [common::task("t2", "s1", 1).encode_to_vec(), attachments, endpoint].concat();
     let once = [task.clone(), in_field(&[force.clone(), rest.clone()].concat())].concat();
     // A message that comes in two parts is put together of both.
     let twice = [in_field(&rest), task, in_field(&force)].concat();

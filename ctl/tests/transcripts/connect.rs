@@ -160,15 +160,22 @@ fn people_are_shown_the_networks_the_addresses_and_the_ports() {
         network_id: network_id.into(),
         addr: addr.into(),
     };
-    daemon.world().services[0].endpoint = Some(Endpoint {
-        ports: vec![skep_proto::swarmkit::PortConfig {
-            published_port: 30000,
-            target_port: 80,
+    daemon.world().services[0].endpoint = Some(
+        Endpoint {
+            ports: vec![skep_proto::swarmkit::PortConfig {
+                published_port: 30000,
+                target_port: 80,
+                ..Default::default()
+            }],
+            virtual_ips: vec![
+                ip("network1", "10.0.1.2/24"),
+                ip("gone", "10.0.7.2/24"),
+                ip("h", ""),
+            ],
             ..Default::default()
-        }],
-        virtual_ips: vec![ip("network1", "10.0.1.2/24"), ip("gone", "10.0.7.2/24"), ip("h", "")],
-        ..Default::default()
-    });
+        }
+        .into(),
+    );
     let shown = daemon.skep(&["service", "inspect", "--pretty", "web"]);
     let (_, tail) = shown.split_once("Networks:").unwrap();
     assert_eq!(

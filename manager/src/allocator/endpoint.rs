@@ -95,7 +95,7 @@ pub(super) fn with_endpoint(
     let (virtual_ips, freed) = addresses.inspect_err(|_| *ports = None)?;
     let endpoint = Endpoint { spec: asked(service).cloned(), ports: given, virtual_ips };
     // A service that asks for nothing has none.
-    let endpoint = (endpoint != Endpoint::default()).then_some(endpoint);
+    let endpoint = (endpoint != Endpoint::default()).then(|| endpoint.into());
     Ok((Service { endpoint, ..service.clone() }, freed))
 }
 
@@ -150,9 +150,11 @@ pub fn endowed(service: Service) -> Service {
     let chosen =
         |spec: &EndpointSpec| spec.ports.iter().all(|p| !is_ingress(p) || p.published_port != 0);
     let Some(spec) = asked(&service).filter(|spec| chosen(spec)).cloned() else { return service };
-    let endpoint = service.endpoint.clone().unwrap_or_default();
-    let endpoint = Endpoint { ports: spec.ports.clone(), spec: Some(spec), ..endpoint };
-    Service { endpoint: Some(endpoint), ..service }
+    let mut service = service;
+    let endpoint = service.endpoint.get_or_insert_default();
+    endpoint.ports.clone_from(&spec.ports);
+    endpoint.spec = Some(spec);
+    service
 }
 
 /// What others may wait for that the service had and has no more.

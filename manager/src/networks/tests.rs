@@ -72,10 +72,9 @@ fn service(id: &str, networks: &[&str], ips: &[(&str, &str)]) -> Service {
             task: Some(on(networks).into()),
             ..Default::default()
         }),
-        endpoint: Some(Endpoint {
-            virtual_ips: ips.iter().map(ip).collect(),
-            ..Default::default()
-        }),
+        endpoint: Some(
+            Endpoint { virtual_ips: ips.iter().map(ip).collect(), ..Default::default() }.into(),
+        ),
         ..Default::default()
     }
 }

@@ -110,7 +110,7 @@ mod tests {
                 spec_version: Some(Version { index: 1 }),
                 desired_state: running.into(),
                 status: Some(TaskStatus { state: state.into(), ..Default::default() }),
-                endpoint: Some(Endpoint::default()),
+                endpoint: Some(Endpoint::default().into()),
                 ..Default::default()
             };
             assert_eq!(is_dirty(&service, &task, Some(&node)), expected, "{what}");
@@ -127,7 +127,7 @@ mod tests {
             spec_version: Some(Version { index: 2 }),
             ..Default::default()
         };
-        let task = Task { endpoint: Some(Endpoint::default()), ..Default::default() };
+        let task = Task { endpoint: Some(Endpoint::default().into()), ..Default::default() };
         assert!(is_dirty(&service, &task, None));
     }
 }

@@ -69,7 +69,7 @@ pub fn new_task(
             ..Default::default()
         }),
         desired_state: desired.into(),
-        endpoint: Some(Endpoint { spec: spec.endpoint.clone(), ..Default::default() }),
+        endpoint: Some(Endpoint { spec: spec.endpoint.clone(), ..Default::default() }.into()),
         log_driver: own_log_driver.or_else(default_log_driver),
         job_iteration: job_iteration.filter(|_| is_job(service)),
         ..Default::default()

@@ -116,7 +116,8 @@ impl Scene {
         let mut others =
             vec![self.network().await.ipam.unwrap().configs[0].gateway.clone() + "/27"];
         let service = self.service(service).await.unwrap();
-        others.extend(service.endpoint.unwrap().virtual_ips.into_iter().map(|vip| vip.addr));
+        let endpoint = service.endpoint.unwrap();
+        others.extend(endpoint.virtual_ips.iter().map(|vip| vip.addr.clone()));
         for node in self.survivor().nodes().await.unwrap() {
             let on_it = |a: &skep_proto::swarmkit::NetworkAttachment| {
                 a.network.as_ref().is_some_and(|network| network.id == self.network)

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use prost::{DecodeError, Message as _};
+use prost::{DecodeError, Message};
 use skep_proto::{
     ids::Id,
     shared::Shared,
-    swarmkit::{NetworkAttachment, Service, Task, TaskSpec},
+    swarmkit::{Endpoint, NetworkAttachment, Service, Task, TaskSpec},
 };
 
 use super::{
@@ -26,6 +26,7 @@ use crate::{
 /// Numbers of the fields of a task that are large, and that many tasks have alike.
 const SPEC: u32 = 3;
 const NETWORKS: u32 = 11;
+const ENDPOINT: u32 = 12;
 
 /// Indexes of tasks.
 ///
@@ -189,17 +190,51 @@ fn known_specs<'a>(
     own.chain(std::iter::once_with(of_service).flatten())
 }
 
-/// A task as it is encoded, without its spec and its attachments, and those still encoded.
+/// The endpoints that a task probably has: its own from before, and its service's.
+fn known_endpoints<'a>(
+    old: Option<&'a Task>,
+    service_id: &str,
+    tables: &'a Tables,
+) -> impl Iterator<Item = &'a Shared<Endpoint>> {
+    let of_service = || tables.get_text::<Service>(service_id)?.endpoint.as_ref();
+    let own = old.and_then(|old| old.endpoint.as_ref()).into_iter();
+    own.chain(std::iter::once_with(of_service).flatten())
+}
+
+/// The known message that this one is, or else this one.
+fn shared<'a, M>(own: &Shared<M>, mut known: impl Iterator<Item = &'a Shared<M>>) -> Shared<M>
+where
+    M: PartialEq + 'a,
+{
+    let is_it = |known: &&Shared<M>| Shared::is_same(known, own) || *known == own;
+    known.find(is_it).unwrap_or(own).clone()
+}
+
+/// The known message that has these bytes, or else the one that they are.
+fn decoded<'a, M>(
+    encoded: &[u8],
+    mut known: impl Iterator<Item = &'a Shared<M>>,
+) -> Result<Shared<M>, DecodeError>
+where
+    M: Message + Default + 'a,
+{
+    let known = known.find(|known| Shared::encoded(known) == encoded);
+    known.map_or_else(|| Shared::from_encoded(encoded), |known| Ok(known.clone()))
+}
+
+/// A task as it is encoded, without its spec, its endpoint and its attachments, and those still encoded.
 struct Parts<'a> {
     task: Task,
     spec: Option<&'a [u8]>,
+    endpoint: Option<&'a [u8]>,
     attachments: Vec<&'a [u8]>,
 }
 
 impl<'a> Parts<'a> {
-    /// None if the spec is there more than once, so that its parts would have to be put together.
+    /// None if spec or endpoint is there more than once, so that its parts would have to be put together.
     fn decode(encoded: &'a [u8]) -> Result<Option<Parts<'a>>, DecodeError> {
-        let mut parts = Parts { task: Task::default(), spec: None, attachments: Vec::new() };
+        let mut parts =
+            Parts { task: Task::default(), spec: None, endpoint: None, attachments: Vec::new() };
         // Where the fields begin that are the task's own and not decoded yet.
         let (mut rest, mut own) = (encoded, 0);
         loop {
@@ -207,6 +242,11 @@ impl<'a> Parts<'a> {
             match next_field(&mut rest)? {
                 Some((SPEC, Field::Delimited(spec))) => {
                     if parts.spec.replace(spec).is_some() {
+                        return Ok(None);
+                    }
+                }
+                Some((ENDPOINT, Field::Delimited(endpoint))) => {
+                    if parts.endpoint.replace(endpoint).is_some() {
                         return Ok(None);
                     }
                 }
@@ -242,23 +282,26 @@ object!(
                 let other = || attachments_of_service(&self.service_id, tables);
                 attachments::share(&mut self.networks, old.map(|old| &*old.networks), other);
             }
-            let Some(own) = &mut self.spec else { return };
-            let known = |spec: &&Shared<TaskSpec>| Shared::is_same(spec, own) || *spec == own;
-            if let Some(known) = known_specs(old, &self.service_id, tables).find(known) {
-                *own = known.clone();
+            if let Some(own) = &mut self.endpoint {
+                *own = shared(own, known_endpoints(old, &self.service_id, tables));
+            }
+            if let Some(own) = &mut self.spec {
+                *own = shared(own, known_specs(old, &self.service_id, tables));
             }
         }
 
         fn decode_for(encoded: &[u8], tables: &Tables) -> Result<Task, DecodeError> {
-            let Some(Parts { mut task, spec, attachments }) = Parts::decode(encoded)? else {
+            let Some(Parts { mut task, spec, endpoint, attachments }) = Parts::decode(encoded)?
+            else {
                 return Task::decode(encoded);
             };
             let old = tables.get_text::<Task>(&task.id).map(|old| &**old);
             if let Some(spec) = spec {
-                let known = known_specs(old, &task.service_id, tables)
-                    .find(|known| Shared::encoded(known) == spec)
-                    .cloned();
-                task.spec = Some(known.map_or_else(|| Shared::from_encoded(spec), Ok)?);
+                task.spec = Some(decoded(spec, known_specs(old, &task.service_id, tables))?);
+            }
+            if let Some(endpoint) = endpoint {
+                let known = known_endpoints(old, &task.service_id, tables);
+                task.endpoint = Some(decoded(endpoint, known)?);
             }
             let other = || attachments_of_service(&task.service_id, tables);
             task.networks = attachments::decode(&attachments, old.map(|old| &*old.networks), other)?;

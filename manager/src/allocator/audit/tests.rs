@@ -88,11 +88,10 @@ fn service(id: &str, networks: &[&str], ports: &[u32], vips: &[(&str, &str)]) ->
             endpoint: Some(asked.clone()),
             ..Default::default()
         }),
-        endpoint: Some(Endpoint {
-            spec: Some(asked),
-            ports,
-            virtual_ips: vips.iter().map(vip).collect(),
-        }),
+        endpoint: Some(
+            Endpoint { spec: Some(asked), ports, virtual_ips: vips.iter().map(vip).collect() }
+                .into(),
+        ),
         ..Default::default()
     }
 }

@@ -152,8 +152,9 @@ impl Running {
     fn shown(&self, id: &str) -> String {
         let task = self.task(id);
         let status = task.status.unwrap();
-        let ports = task.endpoint.unwrap_or_default().ports;
-        let ports: Vec<_> = ports.iter().map(|port| port.published_port.to_string()).collect();
+        let endpoint = task.endpoint.unwrap_or_default();
+        let ports: Vec<_> =
+            endpoint.ports.iter().map(|port| port.published_port.to_string()).collect();
         match status.state() {
             TaskState::New => format!("NEW {}", status.err),
             _ => format!("{} {}{}", status.message, ports.join(" "), status.err),

@@ -117,5 +117,5 @@ fn a_service_that_names_its_ports_has_them_from_the_start() {
     moved.endpoint.as_mut().unwrap().virtual_ips = addresses.clone();
     moved.spec.as_mut().unwrap().endpoint = publishing(&[8081]);
     let endpoint = endowed(moved).endpoint.unwrap();
-    assert_eq!((endpoint.ports[0].published_port, endpoint.virtual_ips), (8081, addresses));
+    assert_eq!((endpoint.ports[0].published_port, &endpoint.virtual_ips), (8081, &addresses));
 }

@@ -122,7 +122,8 @@ async fn an_ingress_port_is_published_by_one_service() {
     h.put(service("ho", publishing("node", port(90, Host)))).await;
     // Its port was chosen by the managers.
     let mut chosen = service("ch", publishing("chosen", port(0, Ingress)));
-    chosen.endpoint = Some(Endpoint { ports: vec![port(30_000, Ingress)], ..Default::default() });
+    chosen.endpoint =
+        Some(Endpoint { ports: vec![port(30_000, Ingress)], ..Default::default() }.into());
     h.put(chosen).await;
     for (wanted, expected) in [
         (

@@ -244,7 +244,8 @@ fn a_port_of_a_node_is_one_tasks() {
     let mut ingress = task("mesh.1");
     let port = PortConfig { published_port: 8080, ..Default::default() };
     let spec = EndpointSpec { ports: vec![port.clone()], ..Default::default() };
-    ingress.endpoint = Some(Endpoint { spec: Some(spec), ports: vec![port], ..Default::default() });
+    ingress.endpoint =
+        Some(Endpoint { spec: Some(spec), ports: vec![port], ..Default::default() }.into());
     cluster.put(ingress);
     assert_eq!(
         cluster.lines(),
@@ -265,7 +266,7 @@ fn ports_that_the_allocator_has_not_settled_are_those_of_the_spec() {
     let mut asks = task("web.1");
     let port = PortConfig { published_port: 80, publish_mode: 1, ..Default::default() };
     let spec = EndpointSpec { ports: vec![port], ..Default::default() };
-    asks.endpoint = Some(Endpoint { spec: Some(spec), ..Default::default() });
+    asks.endpoint = Some(Endpoint { spec: Some(spec), ..Default::default() }.into());
     let mut cluster = Cluster::of([node("n1")]);
     cluster.put(on(publishing(task("old.1"), 0, 80), "n1", TaskState::Running));
     cluster.put(asks);

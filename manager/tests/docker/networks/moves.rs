@@ -50,7 +50,7 @@ pub async fn a_service_to_another_network(scene: &Scene, front: &str, back: &str
         assert!(answer.is_err(), "{address} is still reached: {answer:?}");
     }
     let service = scene.service(&mover).await.unwrap();
-    let own = service.endpoint.unwrap_or_default().virtual_ips;
+    let own = &service.endpoint.unwrap_or_default().virtual_ips;
     let on: Vec<&str> = own.iter().map(|vip| vip.network_id.as_str()).collect();
     assert_eq!(on, [back], "the service has an address on its new network only");
     scene.let_go(&mover).await;

@@ -14,7 +14,7 @@ pub async fn by_address_and_by_name(scene: &Scene, network: &str, web_service: &
     scene.wait_reach(&places, &places).await;
     scene.wait_name(&places, "tasks.web", &addresses(&places)).await;
     let service = scene.service(web_service).await.unwrap();
-    let own = service.endpoint.unwrap_or_default().virtual_ips;
+    let own = &service.endpoint.unwrap_or_default().virtual_ips;
     let own: BTreeSet<String> = own.iter().map(|vip| without_length(&vip.addr)).collect();
     assert_eq!(own.len(), 1, "one address of the service, on its only network: {own:?}");
     assert!(own.is_disjoint(&addresses(&places)));

@@ -105,6 +105,7 @@ impl<S: StateMachine> Parts<S> {
         let (commands_sender, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
         let (finished_sender, finished) = mpsc::channel(ANSWERS_WAITING_MAX);
         let (status_sender, status) = watch::channel(Arc::new(core.status()));
+        let (staging, mut all_staged) = mpsc::channel(1);
         let (stopped_sender, stopped) = watch::channel(None);
         let handle = NodeHandle {
             proposals: Arc::new(proposals::Proposals::new()),
@@ -124,6 +125,7 @@ impl<S: StateMachine> Parts<S> {
             wake: handle.wake.clone(),
             log: self.log,
             stage: self.stage,
+            staging,
             finished: finished_sender,
             status: status_sender,
             seen: self.seen,
@@ -140,6 +142,8 @@ impl<S: StateMachine> Parts<S> {
             });
             proposals.close(crate::Refusal::ShuttingDown);
             let _ = log_closed.await;
+            // Nobody writes into the folder any more.
+            let _ = all_staged.recv().await;
             stopped_sender.send_replace(Some(reason));
         });
         Ok(handle)

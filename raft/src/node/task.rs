@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
     future::poll_fn,
     sync::Arc,
     time::Duration,
@@ -62,6 +63,8 @@ pub struct Task<S> {
     pub wake: Arc<Notify>,
     pub log: LogWriter,
     pub stage: Arc<dyn SnapshotStage>,
+    /// Held by whoever stages a snapshot.
+    pub staging: mpsc::Sender<Infallible>,
     pub finished: mpsc::Sender<Finished>,
     pub status: watch::Sender<Arc<Status>>,
     pub seen: Seen,
@@ -255,9 +258,11 @@ impl<S: StateMachine> Task<S> {
             Event::TakeSnapshot { meta, membership } => {
                 let write = self.state_machine.snapshot();
                 let (stage, finished) = (self.stage.clone(), self.finished.clone());
+                let staging = self.staging.clone();
                 tokio::task::spawn_blocking(move || {
                     let staged = write(&membership).map_err(StageError::from);
                     let staged = staged.and_then(|contents| stage.stage(meta, contents));
+                    drop((stage, staging));
                     // When the node has gone, so has the need.
                     let _ = finished.blocking_send(Finished::Staged(staged));
                 });

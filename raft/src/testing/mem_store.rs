@@ -1,6 +1,9 @@
 //! A log store in memory. Clones share the disk, so that a restart finds what was written.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, mpsc},
+};
 
 use parking_lot::Mutex;
 
@@ -19,6 +22,7 @@ pub struct MemStore {
 struct Disk {
     recovered: Option<Recovered>,
     staged: Option<Snapshot>,
+    held: Option<mpsc::Receiver<()>>,
     fail: bool,
 }
 
@@ -26,6 +30,18 @@ impl MemStore {
     /// Everything written from now on fails.
     pub fn fail(&self) {
         self.disk.lock().fail = true;
+    }
+
+    /// The next snapshot is not staged before what this gives is dropped.
+    pub fn hold_stage(&self) -> mpsc::Sender<()> {
+        let (release, released) = mpsc::channel();
+        self.disk.lock().held = Some(released);
+        release
+    }
+
+    /// Whether a snapshot was staged and not saved.
+    pub fn has_staged(&self) -> bool {
+        self.disk.lock().staged.is_some()
     }
 
     /// What is on the disk.
@@ -55,6 +71,11 @@ impl SnapshotStage for MemStore {
         meta: SnapshotMeta,
         contents: SnapshotContents,
     ) -> Result<StagedSnapshot, StageError> {
+        let held = self.disk.lock().held.take();
+        if let Some(released) = held {
+            // The sender is dropped and sends nothing.
+            let _ = released.recv();
+        }
         let data = contents.into_bytes()?;
         self.with(|_| ())?;
         let file_bytes = data.len() as u64;

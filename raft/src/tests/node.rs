@@ -252,3 +252,22 @@ async fn the_size_of_a_snapshot_is_told_with_the_snapshot() {
     let status = node.until(|status| status.snapshot_index > 0).await;
     assert!(status.sizes.snapshot_bytes > 0);
 }
+
+#[tokio::test]
+async fn a_node_has_not_stopped_while_its_snapshot_is_written() {
+    let channels = Channels::default();
+    let node = found(&channels).await;
+    let release = node.store.hold_stage();
+    node.propose(1, "entry").unwrap();
+    node.applied("entry").await;
+    node.handle.take_snapshot().await;
+    // It is taken in before the node is asked to stop.
+    node.handle.read_barrier().await.unwrap();
+    let handle = node.handle.clone();
+    let stopping = tokio::spawn(async move { handle.stop(false).await });
+    node.until(|_| node.propose(2, "late") == Err(Refusal::ShuttingDown)).await;
+    assert!(!node.store.has_staged());
+    drop(release);
+    stopping.await.unwrap();
+    assert!(node.store.has_staged());
+}

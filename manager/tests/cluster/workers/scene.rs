@@ -159,7 +159,8 @@ impl Scene {
             let of = statuses.first().ok_or("the service has no status")?;
             let counts = (self.running(), of.running_tasks as usize, of.desired_tasks as usize);
             match counts {
-                found if found == (tasks, tasks, tasks) => Ok(()),
+                // What is about to be stopped is counted as well, so each slot is looked at.
+                found if found == (tasks, tasks, tasks) => self.slots_run().await,
                 found => Err(format!(
                     "{} tasks run on the workers, managers see {} of {}, {:?}",
                     found.0,
@@ -186,20 +187,28 @@ impl Scene {
         wait::until("the update to end", OPERATION_LIMIT, updated).await.unwrap();
     }
 
+    async fn wanted(&self) -> Result<Vec<Task>, Status> {
+        let mut tasks = self.tasks().await?;
+        tasks.retain(|task| task.desired_state() <= TaskState::Running);
+        Ok(tasks)
+    }
+
+    /// Whether every task that the managers want runs.
+    async fn slots_run(&self) -> Result<(), String> {
+        let wanted = self.wanted().await.map_err(|status| status.to_string())?;
+        let state = |task: &Task| task.status.as_ref().map(|s| s.state());
+        match wanted.iter().find(|task| state(task) != Some(TaskState::Running)) {
+            None => Ok(()),
+            Some(task) => Err(format!("the task of slot {} is {:?}", task.slot, state(task))),
+        }
+    }
+
     /// The managers want one task in each slot, and it runs.
     async fn check_slots(&self, count: usize) {
-        let wanted: Vec<Task> = self
-            .tasks()
-            .await
-            .unwrap()
-            .into_iter()
-            .filter(|task| task.desired_state() <= TaskState::Running)
-            .collect();
+        let wanted = self.wanted().await.unwrap();
         let slots: BTreeSet<u64> = wanted.iter().map(|task| task.slot).collect();
         assert_eq!((wanted.len(), slots.len()), (count, count), "{slots:?}");
-        let running = |task: &Task| task.status.as_ref().map(|s| s.state());
-        let other = wanted.iter().find(|task| running(task) != Some(TaskState::Running));
-        assert_eq!(other, None, "all of them run");
+        self.slots_run().await.unwrap();
     }
 
     /// Of the sessions that a node has had, only the last is one.

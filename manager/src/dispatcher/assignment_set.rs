@@ -58,7 +58,7 @@ impl AssignmentSet {
         let mut changes = Changes::default();
         for task in tables.find::<Task>(By::Node(self.node)) {
             if let Ok(id) = task.id.parse() {
-                self.task(tables, id, Touched::Changed, &mut changes);
+                self.task(tables, id, Touched::Changed, &mut changes, &mut |_, _| false);
             }
         }
         for volume in tables.all::<Volume>() {
@@ -95,47 +95,51 @@ impl AssignmentSet {
         while changes.len() < INCREMENTAL_CHANGES_MAX
             && let Some((task, touched)) = dirty.tasks.pop_first()
         {
-            let sent = self.tasks.contains_key(&task);
-            if !sent && self.here(tables, &task).is_some_and(|object| holds(task, object)) {
+            if self.task(tables, task, touched, &mut changes, &mut holds) {
                 dirty.held.insert(task, touched);
-                continue;
             }
-            self.task(tables, task, touched, &mut changes);
         }
         // What one task lets go of another may just have begun to use: so this comes last.
         self.release(&mut changes);
         (changes.len() > 0).then(|| self.message(Type::Incremental, changes))
     }
 
-    /// The task, if it is the node's.
-    fn here<'a>(&self, tables: &'a Tables, id: &TaskId) -> Option<&'a Arc<Task>> {
-        tables.get::<Task>(id).filter(|task| {
+    /// Puts down what the node has to be told of a task. True if that is nothing yet, because the task is new to it and `holds`.
+    fn task(
+        &mut self,
+        tables: &Tables,
+        id: TaskId,
+        touched: Touched,
+        changes: &mut Changes,
+        holds: &mut impl FnMut(TaskId, &Task) -> bool,
+    ) -> bool {
+        let here = |task: &&Arc<Task>| {
             task.node_id == self.node.as_str() && state(task) >= TaskState::Assigned as i32
-        })
-    }
-
-    fn task(&mut self, tables: &Tables, id: TaskId, touched: Touched, changes: &mut Changes) {
-        let Some(task) = self.here(tables, &id) else {
+        };
+        let Some(task) = tables.get::<Task>(&id).filter(here) else {
             if self.tasks.remove(&id).is_some() {
                 changes.remove(Item::Task(Task { id: id.to_string(), ..Default::default() }));
                 changes.released.push(id.into());
             }
-            return;
+            return false;
         };
         let version = task.meta.as_ref().and_then(|m| m.version.as_ref()).map_or(0, |v| v.index);
         let sent = self.tasks.get(&id).copied();
         let ended = state(task) > TaskState::Running as i32;
+        if sent.is_none() && !ended && holds(id, task) {
+            return true;
+        }
         if ended {
             changes.released.push(id.into());
         } else if sent.is_none() {
             changes.need(self.dependencies.take(tables, id.into(), dependencies::of_task(task)));
         }
         // Told of a change that the last message held already, or that the node made itself.
-        if sent == Some(version) || (sent.is_some() && touched == Touched::Ended) {
-            return;
+        if sent != Some(version) && (sent.is_none() || touched != Touched::Ended) {
+            self.tasks.insert(id, version);
+            changes.update(Item::Task(Task::clone(task)));
         }
-        self.tasks.insert(id, version);
-        changes.update(Item::Task(Task::clone(task)));
+        false
     }
 
     fn volume(&mut self, tables: &Tables, id: VolumeId, changes: &mut Changes) {

@@ -7,7 +7,8 @@
 //!
 //! Costs: an idle node costs its heartbeat, which only moves a deadline in memory. A change of an object is looked at once,
 //! by `fan_out`, and put down for the one session that it concerns (`follower`); what a wave changes there goes into few
-//! messages (`assigned`). Single containers wait until their node knows its load balancer (`held`). Nodes that register at the same time share log entries.
+//! messages (`assigned`). Single containers wait until their node knows its load balancer (`held`). Nodes that register at
+//! the same time share log entries.
 
 #[cfg(test)]
 mod agent_tests;

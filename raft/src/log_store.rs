@@ -1,8 +1,8 @@
 //! What the node asks of its disk: a trait, and the values that cross it.
 //!
 //! [`LogStore`] is called from one thread only, the log writer's, one call at a time and in the order in which the core
-//! gave out its work. Meanwhile a [`SnapshotStage`] writes a snapshot on another. Every call returns only once its effect is durable. Any error is final: the node stops, because
-//! after a failed write or fsync nobody can say what is on the disk.
+//! gave out its work. Meanwhile a [`SnapshotStage`] writes a snapshot on another. Every call returns only once its effect is
+//! durable. Any error is final: the node stops, because after a failed write or fsync nobody can say what is on the disk.
 
 use std::collections::BTreeSet;
 use std::io;

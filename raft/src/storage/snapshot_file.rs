@@ -119,7 +119,10 @@ fn write_aside(
     if let Some(error) = writer.failed {
         return Err(failed()(error).into());
     }
-    written.map_err(SnapshotError::new)?;
+    if let Err(error) = written {
+        disk.remove(aside).map_err(io_error(format!("remove {}", disk.describe(aside))))?;
+        return Err(SnapshotError::new(error).into());
+    }
     file.sync().map_err(failed())?;
     Ok(StagedSnapshot { meta, file_bytes: writer.offset, key: sealer.current() })
 }
@@ -188,8 +191,9 @@ impl io::Write for Writer<'_> {
         }
         let room = CHUNK_BYTES + LEN_BYTES - self.frame.len();
         let taken = data.len().min(room);
+        let wanted = usize::try_from(self.left).map_or(room, |left| left.min(room));
+        self.frame.reserve_exact(wanted + OVERHEAD_BYTES);
         self.left -= taken as u64;
-        self.frame.reserve_exact(room + OVERHEAD_BYTES);
         self.frame.extend_from_slice(&data[..taken]);
         if taken == room {
             self.seal()?;

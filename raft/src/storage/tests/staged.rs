@@ -80,6 +80,7 @@ fn one_that_is_not_as_long_as_it_said_is_not_written() {
     let in_vain = SnapshotContents::new(5, |_| Err(std::io::Error::other("cannot be made")));
     let outcome = stage.stage(snapshot(5, 1, 0).meta, in_vain);
     assert!(matches!(outcome, Err(StageError::Contents(_))), "{outcome:?}");
+    assert!(disk.list().unwrap().iter().all(|name| !name.ends_with(".new")));
 
     // The next one is none the worse for it, whatever its pieces are.
     let data: Vec<u8> = (0..(5 << 19)).map(|n| n as u8).collect();

@@ -144,6 +144,9 @@
 //! When a write or an fsync fails the node stops: after that nobody can say what is on the disk. What was acknowledged
 //! is on a quorum of disks, so nothing is lost.
 //!
+//! A member's snapshot of its own state is captured in O(1) between two entries and written aside on another thread, piece by
+//! piece, while the log goes on ([`SnapshotStage`]); entries go from the log only when the log lists the snapshot.
+//!
 //! # When a proposal is certain
 //!
 //! When it comes back through [`StateMachine::apply`] with its [`Ticket`]: it is durable on a quorum and here, and every

@@ -78,9 +78,9 @@ pub enum Event {
         /// Its bytes.
         data: Bytes,
     },
-    /// The state machine is to be captured *now*, encoded anywhere, and saved if
-    /// [`Core::snapshot_wanted`](super::Core::snapshot_wanted) still says so; then
-    /// [`Core::snapshot_saved`](super::Core::snapshot_saved), or [`Core::snapshot_failed`](super::Core::snapshot_failed).
+    /// The state machine is to be captured *now*, encoded and staged anywhere, and saved by the log store; then
+    /// [`Core::snapshot_saved`](super::Core::snapshot_saved), or [`Core::snapshot_failed`](super::Core::snapshot_failed) when
+    /// that was not done, or the log store had no use for it any more.
     TakeSnapshot {
         /// What it stands for.
         meta: SnapshotMeta,

@@ -98,15 +98,10 @@ impl Core {
         self.out.events.push(Event::TakeSnapshot { meta, membership });
     }
 
-    /// Whether an encoded snapshot is still worth saving: not when a leader's came in between.
-    pub fn snapshot_wanted(&self, meta: &SnapshotMeta) -> bool {
-        !self.ended && meta.index > self.snapshots.last
-    }
-
     /// A snapshot of this member is durable; its data has so many bytes.
     pub fn snapshot_saved(&mut self, meta: SnapshotMeta, bytes: u64) {
         self.snapshots.taking = None;
-        if !self.snapshot_wanted(&meta) {
+        if self.ended || meta.index <= self.snapshots.last {
             return;
         }
         self.snapshots.last = meta.index;
